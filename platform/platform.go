@@ -1,0 +1,146 @@
+// Package platform is the contract for running guest code.
+//
+// A platform is a cache of the page tables that package mm keeps: it shows
+// pages of the flat memory (one memfd) at guest addresses and runs guest
+// threads there until an event stops them. It knows no tasks, no files, no
+// signals.
+//
+// Every implementation must pass gosv.dev/platform/platformtest.
+package platform
+
+import (
+	"errors"
+
+	"gosv.dev/platform/arch"
+)
+
+// ErrGone is returned (wrapped, with its cause) by a Context whose host process
+// has died under it: killed from outside, or by the host's OOM killer.
+var ErrGone = errors.New("the host process that ran guest code is gone")
+
+// A Platform makes address spaces and contexts. Implementations differ only in
+// speed and isolation. All methods may be called from any goroutine.
+type Platform interface {
+	Name() string
+	NewAddressSpace() (AddressSpace, error)
+	NewContext() Context
+	// Range is the range of guest addresses that address spaces can show,
+	// page aligned, within [arch.MinAddr, arch.MaxAddr].
+	Range() (lo, hi uint64)
+	// Close ends every host process of the platform. No Context may be in use.
+	Close() error
+}
+
+// Prot is a set of access rights.
+type Prot uint8
+
+const (
+	Read Prot = 1 << iota
+	Write
+	Exec
+
+	None Prot = 0
+)
+
+// An AddressSpace is what a platform holds for the memory of one guest process.
+// Methods may be called from any goroutine.
+//
+// Changes are ordered, and may be deferred: a change is in force before any
+// Switch that begins after the call returned runs guest code. For contexts that
+// are running at the time of the call it is in force when a Switch of any context
+// in this address space has begun later, or when Sync returns. Frames of the flat
+// memory that a change takes away may be reused only in a function given to After.
+type AddressSpace interface {
+	// Map shows [off, off+length) of the flat memory at [addr, addr+length)
+	// and replaces what was there. All values are multiples of the page size;
+	// prot is not None.
+	Map(addr, length, off uint64, prot Prot) error
+	// Unmap makes any access to the range a fault. Pages that are not mapped
+	// are left so.
+	Unmap(addr, length uint64) error
+	// Protect changes the rights of a range in which every page is mapped.
+	Protect(addr, length uint64, prot Prot) error
+	// After calls f, once, when all changes requested before are in force in
+	// every running context: at once if they are already. f must not block nor
+	// call the platform.
+	After(f func())
+	// Sync returns when all changes requested before are in force in every
+	// running context.
+	Sync() error
+	// Mappings is the number of host mappings that guest memory needs now, as
+	// far as the platform can tell (for tests and metrics).
+	Mappings() int
+	// Release gives the address space back. No Context may use it any more.
+	// Pending After functions are called.
+	Release()
+}
+
+// EventKind says why guest code stopped.
+type EventKind uint8
+
+const (
+	// Syscall: the guest executed SYSCALL. Orig_rax holds the number, Rip the
+	// address after the instruction, Rax is -ENOSYS.
+	Syscall EventKind = iota
+	// Fault: an access to memory that the address space does not show with
+	// the right. Addr and Access tell which; Rip is the faulting instruction.
+	Fault
+	// Exception: the processor raised what Linux turns into Signal with Code
+	// and Addr as siginfo has them (SIGFPE, SIGILL, SIGTRAP, SIGBUS for
+	// alignment, SIGSEGV with Code SI_KERNEL for #GP). A syscall by INT 0x80
+	// is reported as SIGSEGV with SI_KERNEL.
+	Exception
+	// Interrupted: Interrupt was called. The registers are whole.
+	Interrupted
+)
+
+// Access is the kind of access that faulted.
+type Access uint8
+
+const (
+	AccessRead Access = iota
+	AccessWrite
+	AccessExec
+)
+
+// Event is why guest code stopped.
+type Event struct {
+	Kind   EventKind
+	Access Access // Fault
+	Signal int    // Exception
+	Code   int32  // Exception: si_code
+	Addr   uint64 // Fault, Exception: si_addr
+}
+
+// A Context runs one guest thread. All methods but Interrupt must be called
+// from one goroutine, the same for the context's life; a platform may lock that
+// goroutine to its host thread.
+type Context interface {
+	// Switch runs guest code in as from st until an event, and updates st.
+	// Orig_rax of st on entry is ignored. The first Switch, and every Switch in
+	// another address space than the one before, starts with the floating point
+	// state that SetFP gave, or the processor's initial one. If step is set the
+	// guest executes one instruction and stops with an Exception of SIGTRAP and
+	// TRAP_TRACE, unless another event comes first.
+	//
+	// The error wraps ErrGone when the host process is gone; st is then what it
+	// was on entry.
+	Switch(as AddressSpace, st *arch.State, step bool) (Event, error)
+	// Interrupt makes a running Switch return soon with Interrupted, or the
+	// next one if none is running. It may be called from any goroutine, never
+	// blocks, and calls before the event is seen count as one.
+	Interrupt()
+	// FP returns the floating point state as an XSAVE image in the standard,
+	// non-compacted form that a Linux signal frame has; the slice is valid
+	// until the next call. SetFP replaces it, with an image of that form of any
+	// legal size from 512 bytes (FXSAVE) up; bits the processor rejects
+	// return EINVAL. ResetFP makes it the processor's initial state.
+	FP() ([]byte, error)
+	SetFP(image []byte) error
+	ResetFP()
+	// CPUTime is the processor time that guest code of this context has used,
+	// in nanoseconds, as exactly as the platform can tell.
+	CPUTime() int64
+	// Release ends the context. It is called by the context's goroutine.
+	Release()
+}
