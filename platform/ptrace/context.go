@@ -1,0 +1,394 @@
+package ptrace
+
+import (
+	"encoding/binary"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"gosv.dev/platform"
+	"gosv.dev/platform/arch"
+)
+
+const (
+	userCS = arch.UserCS
+	userSS = arch.UserSS
+
+	// interruptSignal stops a running stub thread. Its default action is to be ignored, so that one
+	// that comes late, to a thread that is no longer traced, does nothing.
+	interruptSignal = unix.SIGURG
+
+	syscallStop = unix.SIGTRAP | 0x80
+
+	siKernel = 0x80
+)
+
+// context implements platform.Context with a stub thread.
+type context struct {
+	p *Platform
+
+	// Owned by the context's goroutine.
+	as     *addressSpace // where tid is, or nil
+	locked bool          // the goroutine is locked to its thread
+	tracer int32
+	regs   unix.PtraceRegs // scratch, so that nothing escapes to the heap
+	ws     unix.WaitStatus
+	si     siginfo
+	fp     []byte // the floating point state to begin with, nil: initial; and scratch of FP
+	fpBuf  []byte
+	sites  [64]uint64 // addresses after instructions known to be SYSCALL, by their low bits
+
+	cpuTime atomic.Int64 // nanoseconds in guest code
+
+	// interrupt: Interrupt was called and has not been reported. inGuest: a signal is needed to
+	// make the thread stop.
+	interrupt, inGuest atomic.Bool
+
+	// mu protects tid, which Interrupt uses, and cpu, which balancing changes.
+	mu      sync.Mutex
+	tid     int32 // the stub thread, 0: none
+	pid     int32
+	cpu     int  // index in balance.cpus
+	running bool // counted in balance.running
+}
+
+func newContext(p *Platform) *context {
+	return &context{p: p, cpu: p.balance.choose()}
+}
+
+// Interrupt implements platform.Context.
+func (c *context) Interrupt() {
+	if c.interrupt.Swap(true) {
+		return
+	}
+	if !c.inGuest.Load() {
+		return
+	}
+	c.mu.Lock()
+	if c.tid != 0 {
+		unix.Tgkill(int(c.pid), int(c.tid), interruptSignal)
+	}
+	c.mu.Unlock()
+}
+
+// attach gets a thread in as, traced by the calling host thread.
+func (c *context) attach(as *addressSpace) error {
+	if !c.locked {
+		runtime.LockOSThread()
+		c.locked = true
+		c.tracer = int32(unix.Gettid())
+	}
+	c.detach()
+	tid, err := as.takeThread()
+	if err != nil {
+		return err
+	}
+	if err := seize(tid); err != nil {
+		return fmt.Errorf("taking stub thread %d: %w", tid, err)
+	}
+	fp := c.fp
+	if fp == nil {
+		fp = c.p.initFP
+	}
+	if e := setXState(tid, fp); e != 0 {
+		return gone(tid, "PTRACE_SETREGSET", e)
+	}
+	c.as, c.sites, c.fp = as, [64]uint64{}, nil
+	c.mu.Lock()
+	c.tid, c.pid = tid, as.s.pid
+	c.mu.Unlock()
+	c.p.balance.add(c)
+	c.bind()
+	return nil
+}
+
+// bind puts tracer and stub thread on the context's processor.
+func (c *context) bind() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.tid != 0 {
+		cpu := c.p.balance.cpus[c.cpu]
+		setAffinity(c.tracer, cpu)
+		setAffinity(c.tid, cpu)
+	}
+}
+
+// detach gives the thread back to the stub: it parks, ready for another context.
+func (c *context) detach() {
+	if c.as == nil {
+		return
+	}
+	as := c.as
+	c.mu.Lock()
+	tid := c.tid
+	c.tid, c.as = 0, nil
+	c.mu.Unlock()
+	c.p.balance.remove(c)
+	if as.dead.Load() {
+		return
+	}
+	c.regs = unix.PtraceRegs{Rip: stubBase + codePark, Cs: userCS, Ss: userSS, Eflags: 0x202, Orig_rax: arch.NoSyscall}
+	if setRegs(tid, &c.regs) != 0 || ptrace(unix.PTRACE_DETACH, tid, 0, 0) != 0 {
+		return
+	}
+	as.mu.Lock()
+	as.s.parked = append(as.s.parked, tid)
+	as.mu.Unlock()
+}
+
+// Release implements platform.Context.
+func (c *context) Release() {
+	c.detach()
+	if c.locked {
+		c.locked = false
+		// The thread may serve other goroutines again, on any processor.
+		setAffinityAll(c.tracer, c.p.balance.cpus)
+		runtime.UnlockOSThread()
+	}
+}
+
+// CPUTime implements platform.Context: the time between continuing the guest and its stop. It includes what the
+// host took in between for others; the host tells only the time of the whole stub.
+func (c *context) CPUTime() int64 { return c.cpuTime.Load() }
+
+// Switch implements platform.Context.
+func (c *context) Switch(pas platform.AddressSpace, st *arch.State, step bool) (platform.Event, error) {
+	as := pas.(*addressSpace)
+	if c.as != as {
+		if err := c.attach(as); err != nil {
+			return platform.Event{}, err
+		}
+	}
+	if st.Fs_base >= userEnd || st.Gs_base >= userEnd {
+		return generalProtection, nil
+	}
+	for {
+		c.inGuest.Store(true)
+		if c.interrupt.Load() {
+			c.inGuest.Store(false)
+			c.interrupt.Store(false)
+			st.Orig_rax = arch.NoSyscall
+			return platform.Event{Kind: platform.Interrupted}, nil
+		}
+		as.inGuest.Add(1)
+		if !as.pending() {
+			break
+		}
+		as.inGuest.Add(-1)
+		intr := false
+		err := as.flush(c.tid, &intr)
+		c.inGuest.Store(false)
+		if err != nil {
+			return platform.Event{}, c.failed(err)
+		}
+	}
+	c.p.balance.enter(c)
+	start := time.Now()
+	ev, err := c.run(as, st, step)
+	c.cpuTime.Add(int64(time.Since(start)))
+	c.p.balance.leave(c)
+	as.inGuest.Add(-1)
+	c.inGuest.Store(false)
+	if ev.Kind == platform.Interrupted {
+		c.interrupt.Store(false)
+	}
+	return ev, err
+}
+
+var generalProtection = platform.Event{Kind: platform.Exception, Signal: int(unix.SIGSEGV), Code: siKernel}
+
+// failed marks the address space dead where err says so.
+func (c *context) failed(err error) error {
+	if c.as != nil && isGone(err) {
+		c.as.dead.Store(true)
+	}
+	return err
+}
+
+// run lets the stub thread run from st until there is an event.
+func (c *context) run(as *addressSpace, st *arch.State, step bool) (platform.Event, error) {
+	r := &c.regs
+	*r = st.PtraceRegs
+	r.Cs, r.Ss, r.Ds, r.Es, r.Fs, r.Gs = userCS, userSS, 0, 0, 0, 0
+	r.Orig_rax = arch.NoSyscall
+	if e := setRegs(c.tid, r); e != 0 {
+		if e == unix.EIO {
+			return generalProtection, nil
+		}
+		return platform.Event{}, c.failed(gone(c.tid, "PTRACE_SETREGS", e))
+	}
+	request := ptraceSysemu
+	if step {
+		request = ptraceSysemuSinglestep
+	}
+	for {
+		if e := ptrace(request, c.tid, 0, 0); e != 0 {
+			return platform.Event{}, c.failed(gone(c.tid, "PTRACE_SYSEMU", e))
+		}
+		if e := wait(c.tid, &c.ws); e != 0 {
+			return platform.Event{}, c.failed(gone(c.tid, "wait", e))
+		}
+		if !c.ws.Stopped() {
+			return platform.Event{}, c.failed(fmt.Errorf("%w: status %#x", platform.ErrGone, uint32(c.ws)))
+		}
+		sig := c.ws.StopSignal()
+		switch {
+		case sig == syscallStop:
+			if e := getRegs(c.tid, &st.PtraceRegs); e != 0 {
+				return platform.Event{}, c.failed(gone(c.tid, "PTRACE_GETREGS", e))
+			}
+			if !c.isSyscall(st.Rip) {
+				st.Orig_rax = arch.NoSyscall
+				return generalProtection, nil
+			}
+			return platform.Event{Kind: platform.Syscall}, nil
+		case c.ws.TrapCause() > 0:
+			continue // a group stop that somebody on the host began
+		case sig == interruptSignal:
+			if !c.interrupt.Load() {
+				continue // of an interrupt that was reported before
+			}
+			if e := c.stopped(st); e != nil {
+				return platform.Event{}, e
+			}
+			return platform.Event{Kind: platform.Interrupted}, nil
+		case sig == unix.SIGSEGV || sig == unix.SIGBUS || sig == unix.SIGFPE || sig == unix.SIGILL || sig == unix.SIGTRAP:
+			if e := getSiginfo(c.tid, &c.si); e != 0 {
+				return platform.Event{}, c.failed(gone(c.tid, "PTRACE_GETSIGINFO", e))
+			}
+			if c.si.Code <= 0 {
+				continue // sent by somebody on the host
+			}
+			if e := c.stopped(st); e != nil {
+				return platform.Event{}, e
+			}
+			return c.fault(as, st, sig), nil
+		}
+		// Any other signal was sent by somebody on the host: guests have no part in it.
+	}
+}
+
+// stopped reads the registers at a stop that is no system call.
+func (c *context) stopped(st *arch.State) error {
+	if e := getRegs(c.tid, &st.PtraceRegs); e != 0 {
+		return c.failed(gone(c.tid, "PTRACE_GETREGS", e))
+	}
+	st.Orig_rax = arch.NoSyscall
+	return nil
+}
+
+// isSyscall tells SYSCALL from INT 0x80, which stop alike. Sites that were seen are remembered.
+func (c *context) isSyscall(rip uint64) bool {
+	site := &c.sites[rip>>1%uint64(len(c.sites))]
+	if *site == rip {
+		return true
+	}
+	v, e := peek(c.tid, rip-2)
+	if e == 0 && v&0xffff == 0x80cd {
+		return false
+	}
+	*site = rip
+	return true
+}
+
+// fault makes an event of what the processor raised.
+func (c *context) fault(as *addressSpace, st *arch.State, sig syscall.Signal) platform.Event {
+	ev := platform.Event{Kind: platform.Exception, Signal: int(sig), Code: c.si.Code, Addr: c.si.Addr}
+	if sig != unix.SIGSEGV || c.si.Code == siKernel {
+		if sig == unix.SIGSEGV || sig == unix.SIGTRAP && c.si.Code == siKernel {
+			ev.Addr = 0
+		}
+		return ev
+	}
+	return platform.Event{Kind: platform.Fault, Addr: c.si.Addr, Access: c.access(as, st, c.si.Addr)}
+}
+
+// FP implements platform.Context.
+func (c *context) FP() ([]byte, error) {
+	if c.as == nil {
+		if c.fp != nil {
+			return c.fp, nil
+		}
+		return c.p.initFP, nil
+	}
+	if c.fpBuf == nil {
+		c.fpBuf = make([]byte, len(c.p.initFP))
+	}
+	if _, e := getXState(c.tid, c.fpBuf); e != 0 {
+		return nil, c.failed(gone(c.tid, "PTRACE_GETREGSET", e))
+	}
+	return c.fpBuf, nil
+}
+
+// Layout of an XSAVE image.
+const (
+	fxsaveSize  = 512
+	xstateBV    = 512 // which components are not in their initial state
+	xcompBV     = 520
+	xsaveHeader = 64
+	fxsaveMXCSR = 24
+)
+
+// SetFP implements platform.Context.
+func (c *context) SetFP(image []byte) error {
+	if len(image) < fxsaveSize {
+		return unix.EINVAL
+	}
+	full := make([]byte, len(c.p.initFP))
+	copy(full, c.p.initFP)
+	n := copy(full, image)
+	if n < fxsaveSize+xsaveHeader { // FXSAVE only: x87 and SSE
+		copy(full[fxsaveSize:], c.p.initFP[fxsaveSize:])
+		binary.LittleEndian.PutUint64(full[xstateBV:], 3)
+	}
+	le := binary.LittleEndian
+	if le.Uint32(full[fxsaveMXCSR:])&^c.p.mxcsrMask != 0 || le.Uint64(full[xcompBV:]) != 0 || le.Uint64(full[xstateBV:])&^c.p.xfeatures != 0 {
+		return unix.EINVAL
+	}
+	return c.setFP(full)
+}
+
+func (c *context) setFP(full []byte) error {
+	if c.as == nil {
+		c.fp = full
+		return nil
+	}
+	if e := setXState(c.tid, full); e != 0 {
+		if e == unix.EINVAL || e == unix.EFAULT {
+			return unix.EINVAL
+		}
+		return c.failed(gone(c.tid, "PTRACE_SETREGSET", e))
+	}
+	return nil
+}
+
+// ResetFP implements platform.Context. A failure shows at the next Switch.
+func (c *context) ResetFP() { c.setFP(c.p.initFP) }
+
+// readFPLayout learns the size and the features of XSAVE images from a stopped thread.
+func (p *Platform) readFPLayout(tid int32) error {
+	b := make([]byte, 16<<10)
+	n, e := getXState(tid, b)
+	if e != 0 {
+		return fmt.Errorf("PTRACE_GETREGSET: %w", e)
+	}
+	le := binary.LittleEndian
+	p.initFP = make([]byte, n)
+	if p.mxcsrMask = le.Uint32(b[28:]); p.mxcsrMask == 0 {
+		p.mxcsrMask = 0xffbf
+	}
+	p.xfeatures = le.Uint64(b[464:]) // the mask that Linux leaves in the software reserved part
+	if p.xfeatures == 0 {
+		p.xfeatures = 3
+	}
+	le.PutUint16(p.initFP, 0x37f)
+	le.PutUint32(p.initFP[fxsaveMXCSR:], 0x1f80)
+	le.PutUint32(p.initFP[28:], p.mxcsrMask)
+	le.PutUint64(p.initFP[464:], p.xfeatures)
+	return nil
+}

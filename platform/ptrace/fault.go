@@ -1,0 +1,116 @@
+package ptrace
+
+import (
+	"encoding/binary"
+	"errors"
+
+	"golang.org/x/arch/x86/x86asm"
+
+	"gosv.dev/platform"
+	"gosv.dev/platform/arch"
+)
+
+func isGone(err error) bool { return errors.Is(err, platform.ErrGone) }
+
+// access finds what kind of access faulted at addr. ptrace does not tell the processor's error code. What is
+// mapped there tells mostly: a fault on a page that can be read is a write, or a fetch if the instruction
+// is there. Where nothing is mapped the instruction is decoded; a write that is taken for a
+// read costs one more fault, which then comes with the page mapped.
+func (c *context) access(as *addressSpace, st *arch.State, addr uint64) platform.Access {
+	m, mapped := as.lookup(addr)
+	if addr-st.Rip < 15 && (addr == st.Rip || addr%arch.PageSize == 0) && !(mapped && m.prot&platform.Exec != 0) {
+		return platform.AccessExec
+	}
+	if mapped && m.prot&(platform.Read|platform.Write|platform.Exec) != 0 {
+		if m.prot&platform.Write != 0 {
+			// Allowed now: another thread mapped it meanwhile, or the change is still queued.
+			return platform.AccessRead
+		}
+		return platform.AccessWrite
+	}
+	var code [16]byte
+	n := 0
+	for ; n < len(code); n += 8 {
+		v, e := peek(c.tid, st.Rip+uint64(n))
+		if e != 0 {
+			break
+		}
+		binary.LittleEndian.PutUint64(code[n:], v)
+	}
+	if writes(code[:n], st, addr) {
+		return platform.AccessWrite
+	}
+	return platform.AccessRead
+}
+
+// writes tells whether the instruction certainly writes to addr.
+func writes(code []byte, st *arch.State, addr uint64) bool {
+	if len(code) < 8 {
+		return false
+	}
+	if w, ok := vexWrites(code); ok {
+		return w
+	}
+	inst, err := x86asm.Decode(code, 64)
+	if err != nil {
+		return false
+	}
+	// The stack, whatever the operands are.
+	switch inst.Op {
+	case x86asm.PUSH, x86asm.CALL, x86asm.PUSHF, x86asm.PUSHFQ, x86asm.ENTER:
+		return addr < st.Rsp && addr >= st.Rsp-64
+	case x86asm.STOSB, x86asm.STOSW, x86asm.STOSD, x86asm.STOSQ,
+		x86asm.MOVSB, x86asm.MOVSW, x86asm.MOVSQ, x86asm.INSB, x86asm.INSW, x86asm.INSD:
+		// The destination is at RDI when the instruction stops.
+		return addr-st.Rdi < 64
+	case x86asm.MOVSD, x86asm.MOVSD_XMM:
+		if _, ok := inst.Args[0].(x86asm.Mem); ok && inst.Args[1] != nil {
+			if _, both := inst.Args[1].(x86asm.Mem); both {
+				return addr-st.Rdi < 64
+			}
+		}
+	}
+	if _, ok := inst.Args[0].(x86asm.Mem); !ok {
+		if inst.Op == x86asm.XCHG {
+			_, ok := inst.Args[1].(x86asm.Mem)
+			return ok
+		}
+		return false
+	}
+	switch inst.Op {
+	case x86asm.MOV, x86asm.MOVNTI, x86asm.ADD, x86asm.SUB, x86asm.AND, x86asm.OR, x86asm.XOR, x86asm.ADC, x86asm.SBB,
+		x86asm.INC, x86asm.DEC, x86asm.NEG, x86asm.NOT, x86asm.SHL, x86asm.SHR, x86asm.SAR, x86asm.ROL, x86asm.ROR,
+		x86asm.XCHG, x86asm.XADD, x86asm.CMPXCHG, x86asm.CMPXCHG8B, x86asm.CMPXCHG16B, x86asm.BTS, x86asm.BTR, x86asm.BTC,
+		x86asm.MOVUPS, x86asm.MOVAPS, x86asm.MOVUPD, x86asm.MOVAPD, x86asm.MOVDQU, x86asm.MOVDQA, x86asm.MOVNTDQ,
+		x86asm.MOVNTPS, x86asm.MOVNTPD, x86asm.MOVQ, x86asm.MOVD, x86asm.MOVSS, x86asm.MOVSD_XMM, x86asm.MOVHPS, x86asm.MOVLPS,
+		x86asm.MOVHPD, x86asm.MOVLPD, x86asm.POP, x86asm.FSTP, x86asm.FST, x86asm.FIST, x86asm.FISTP, x86asm.FXSAVE, x86asm.FXSAVE64,
+		x86asm.XSAVE, x86asm.XSAVE64, x86asm.STMXCSR, x86asm.FNSTCW, x86asm.SETA, x86asm.SETE, x86asm.SETNE, x86asm.SETB, x86asm.SETAE,
+		x86asm.SETBE, x86asm.SETG, x86asm.SETGE, x86asm.SETL, x86asm.SETLE, x86asm.SETS, x86asm.SETNS:
+		return true
+	}
+	return false
+}
+
+// vexWrites knows the stores among VEX and EVEX encoded instructions, which memset and memcpy use and
+// x86asm does not decode. ok is false for other encodings.
+func vexWrites(code []byte) (writes, ok bool) {
+	var opMap, op byte
+	switch {
+	case code[0] == 0xc5:
+		opMap, op = 1, code[2]
+	case code[0] == 0xc4:
+		opMap, op = code[1]&0x1f, code[3]
+	case code[0] == 0x62:
+		opMap, op = code[1]&7, code[4]
+	default:
+		return false, false
+	}
+	if opMap != 1 {
+		return false, true
+	}
+	switch op {
+	case 0x11, 0x13, 0x17, 0x29, 0x2b, 0x7f, 0xd6, 0xe7:
+		return true, true
+	}
+	return false, true
+}

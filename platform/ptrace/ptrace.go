@@ -1,0 +1,161 @@
+package ptrace
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"gosv.dev/platform"
+	"gosv.dev/platform/arch"
+)
+
+// Options are what a Platform is made of.
+type Options struct {
+	// Memory is the memfd of the flat memory.
+	Memory *os.File
+}
+
+// maxStubs is how many address spaces there can be.
+const maxStubs = 32768
+
+// keepStubs is how many stubs without an address space are kept.
+const keepStubs = 16
+
+// Platform implements platform.Platform.
+type Platform struct {
+	memFD, ctlFD int
+	ctl          []byte // all pages of operations
+	spawner      *spawner
+	balance      *balance
+
+	// The processor's initial floating point state as an XSAVE image, and what such images may have.
+	initFP    []byte
+	mxcsrMask uint32
+	xfeatures uint64
+
+	mu    sync.Mutex
+	idle  []*stub
+	slots []int // free slots below top
+	top   int
+}
+
+// New makes the platform and its first stub. It must be called before the process confines itself with
+// seccomp; HostSyscalls lists what is needed afterwards.
+func New(o Options) (*Platform, error) {
+	if o.Memory == nil {
+		return nil, errors.New("ptrace: no flat memory")
+	}
+	if err := noChildStops(); err != nil {
+		return nil, fmt.Errorf("ptrace: sigaction: %w", err)
+	}
+	ctl, err := unix.MemfdCreate("gosv-stub-operations", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("ptrace: memfd_create: %w", err)
+	}
+	p := &Platform{memFD: int(o.Memory.Fd()), ctlFD: ctl, balance: newBalance(), top: 1}
+	if err := unix.Ftruncate(ctl, maxStubs*4096); err != nil {
+		return nil, fmt.Errorf("ptrace: %w", err)
+	}
+	if p.ctl, err = ctlMemory(ctl, maxStubs*4096); err != nil {
+		return nil, fmt.Errorf("ptrace: mmap: %w", err)
+	}
+	p.spawner = &spawner{p: p, work: make(chan func(), 16), done: make(chan struct{})}
+	ready := make(chan error)
+	go p.spawner.run(ready)
+	if err := <-ready; err != nil {
+		return nil, fmt.Errorf("ptrace: %w", err)
+	}
+	return p, nil
+}
+
+// HostSyscalls are the host calls that the platform makes after New, besides those of the Go runtime.
+func HostSyscalls() []uintptr {
+	return []uintptr{unix.SYS_PTRACE, unix.SYS_WAIT4, unix.SYS_TGKILL, unix.SYS_KILL, unix.SYS_SCHED_SETAFFINITY, unix.SYS_GETTID}
+}
+
+// Name implements platform.Platform.
+func (p *Platform) Name() string { return "ptrace" }
+
+// Range implements platform.Platform.
+func (p *Platform) Range() (lo, hi uint64) { return arch.MinAddr, guestEnd }
+
+// page is a page of operations.
+func (p *Platform) page(slot int) []byte { return p.ctl[slot*4096:][:4096] }
+
+func (p *Platform) newSlot() (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n := len(p.slots); n > 0 {
+		s := p.slots[n-1]
+		p.slots = p.slots[:n-1]
+		return s, nil
+	}
+	if p.top == maxStubs {
+		return 0, unix.EAGAIN
+	}
+	p.top++
+	return p.top - 1, nil
+}
+
+func (p *Platform) freeSlot(slot int) {
+	p.mu.Lock()
+	p.slots = append(p.slots, slot)
+	p.mu.Unlock()
+}
+
+// keep puts a cleared stub aside, unless there are enough.
+func (p *Platform) keep(s *stub) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.idle) >= keepStubs {
+		return false
+	}
+	p.idle = append(p.idle, s)
+	return true
+}
+
+// NewAddressSpace implements platform.Platform.
+func (p *Platform) NewAddressSpace() (platform.AddressSpace, error) {
+	as := &addressSpace{p: p}
+	p.mu.Lock()
+	if n := len(p.idle); n > 0 {
+		as.s = p.idle[n-1]
+		p.idle = p.idle[:n-1]
+	}
+	p.mu.Unlock()
+	if as.s != nil {
+		return as, nil
+	}
+	err := p.spawner.do(func() (err error) {
+		as.s, err = p.spawner.spawn()
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return as, nil
+}
+
+// NewContext implements platform.Platform.
+func (p *Platform) NewContext() platform.Context { return newContext(p) }
+
+// Close implements platform.Platform.
+func (p *Platform) Close() error {
+	err := p.spawner.do(func() error {
+		p.mu.Lock()
+		idle := p.idle
+		p.idle = nil
+		p.mu.Unlock()
+		for _, s := range idle {
+			p.spawner.kill(s)
+		}
+		p.spawner.kill(p.spawner.template)
+		return nil
+	})
+	close(p.spawner.work)
+	<-p.spawner.done
+	return errors.Join(err, unix.Munmap(p.ctl), unix.Close(p.ctlFD))
+}

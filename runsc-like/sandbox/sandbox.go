@@ -1,0 +1,201 @@
+// Package sandbox confines the sentry on its host: new namespaces, a root that is
+// empty, no capabilities, no_new_privs and a seccomp filter that allows only the host
+// calls the sentry makes. The order is fixed:
+//
+//  1. The command starts the sentry's process with Command, which puts it into new user,
+//     mount, pid, network, ipc and uts namespaces.
+//  2. The sentry calls EnterRoot, which makes the host directories that the guest may
+//     see reachable through descriptors only, and leaves the process in an empty root.
+//  3. DropCapabilities.
+//  4. The platform makes its first stub (which inherits all of the above).
+//  5. InstallFilter, after which no guest instruction has run yet.
+//
+// The package has no state and no locks.
+package sandbox
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Identity is how user and group ids of the host look in the sandbox's user namespace.
+//
+// Root maps all ids to themselves. An ordinary user can map only their own; in the
+// namespace that one is ownID, and every other owner of a file appears as the kernel's
+// overflow id. The host file system turns both back: ownID into the user's own id, the
+// overflow id into root, which most of such files belong to.
+type Identity struct {
+	Rootless bool
+	UID, GID uint32 // of the invoking user on the host
+}
+
+// ownID is the invoking user's id inside a rootless namespace. It must be neither 0 (the
+// sentry needs no root's id) nor the overflow id.
+const ownID = 1
+
+// Invoker is the identity of the calling process.
+func Invoker() Identity {
+	return Identity{Rootless: os.Geteuid() != 0, UID: uint32(os.Geteuid()), GID: uint32(os.Getegid())}
+}
+
+// InnerUID and InnerGID are the ids that the sentry's process has in its own namespace.
+func (id Identity) InnerUID() uint32 {
+	if id.Rootless {
+		return ownID
+	}
+	return 0
+}
+
+// Command returns a command that runs this program again with args in new namespaces.
+// It dies with its parent's thread, so the caller must start it from a locked thread.
+func Command(id Identity, args ...string) *exec.Cmd {
+	cmd := exec.Command("/proc/self/exe", args...)
+	attr := &syscall.SysProcAttr{
+		Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID |
+			syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS,
+		Pdeathsig: syscall.SIGKILL,
+	}
+	if id.Rootless {
+		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: ownID, HostID: int(id.UID), Size: 1}}
+		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: ownID, HostID: int(id.GID), Size: 1}}
+	} else {
+		all := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1<<32 - 1}}
+		attr.UidMappings, attr.GidMappings = all, all
+		attr.GidMappingsEnableSetgroups = true
+	}
+	cmd.SysProcAttr = attr
+	return cmd
+}
+
+// Tree is a directory of the host that the guest gets: the root, or a volume.
+type Tree struct {
+	Path     string
+	ReadOnly bool
+}
+
+// hidden are directories below the host's root whose content is the host's kernel's. The
+// guest has its own; what is below them must not be reachable even if the guest
+// unmounts its own.
+var hidden = []string{"proc", "sys", "dev", "run/user"}
+
+// EnterRoot replaces the calling process' file system with an empty directory and returns
+// an O_PATH descriptor for each tree, in order; tree 0 is the host's root. Read-only trees are
+// mounted read-only, so that the kernel enforces it too.
+func EnterRoot(trees []Tree) ([]int, error) {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return nil, fmt.Errorf("making mounts private: %w", err)
+	}
+	clones := make([]int, len(trees))
+	for i, t := range trees {
+		fd, err := unix.OpenTree(unix.AT_FDCWD, t.Path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", t.Path, err)
+		}
+		clones[i] = fd
+	}
+	const base = "/tmp" // any directory does; what it hides has been cloned
+	if err := unix.Mount("gosv", base, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "size=64k,mode=0755"); err != nil {
+		return nil, fmt.Errorf("mounting an empty root: %w", err)
+	}
+	fds := make([]int, len(trees))
+	for i, t := range trees {
+		at := filepath.Join(base, fmt.Sprint("tree", i))
+		fd, err := attach(clones[i], at, t)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", t.Path, err)
+		}
+		unix.Close(clones[i])
+		fds[i] = fd
+	}
+	if err := os.Mkdir(base+"/empty", 0o555); err != nil {
+		return nil, err
+	}
+	if err := unix.Chdir(base); err != nil {
+		return nil, err
+	}
+	if err := unix.PivotRoot(".", "."); err != nil {
+		return nil, fmt.Errorf("pivot_root: %w", err)
+	}
+	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
+		return nil, fmt.Errorf("leaving the host's root: %w", err)
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		return nil, fmt.Errorf("making the empty root read-only: %w", err)
+	}
+	if err := unix.Chroot("/empty"); err != nil {
+		return nil, err
+	}
+	return fds, unix.Chdir("/")
+}
+
+// attach mounts a cloned tree at a new place and opens it.
+func attach(clone int, at string, t Tree) (int, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(clone, &st); err != nil {
+		return -1, err
+	}
+	isDir := st.Mode&unix.S_IFMT == unix.S_IFDIR
+	if isDir {
+		if err := os.Mkdir(at, 0o700); err != nil {
+			return -1, err
+		}
+	} else if err := os.WriteFile(at, nil, 0o600); err != nil {
+		return -1, err
+	}
+	if err := unix.MoveMount(clone, "", unix.AT_FDCWD, at, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return -1, fmt.Errorf("move_mount: %w", err)
+	}
+	set := uint64(unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV)
+	if t.ReadOnly {
+		set |= unix.MOUNT_ATTR_RDONLY
+	}
+	err := unix.MountSetattr(unix.AT_FDCWD, at, unix.AT_RECURSIVE, &unix.MountAttr{Attr_set: set})
+	if err == unix.ENOSYS && t.ReadOnly { // before Linux 5.12: the top mount only
+		err = unix.Mount("", at, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV, "")
+	}
+	if err != nil && err != unix.ENOSYS {
+		return -1, fmt.Errorf("mount_setattr: %w", err)
+	}
+	if t.Path == "/" {
+		for _, name := range hidden {
+			p := filepath.Join(at, name)
+			if _, err := os.Lstat(p); err != nil {
+				continue
+			}
+			if err := unix.Mount("gosv", p, "tmpfs", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "size=4k,mode=0755"); err != nil {
+				return -1, fmt.Errorf("hiding /%s: %w", name, err)
+			}
+		}
+	}
+	return unix.Open(at, unix.O_PATH|unix.O_CLOEXEC, 0)
+}
+
+// DropCapabilities takes every capability from every thread of the process, for good, and sets
+// no_new_privs.
+func DropCapabilities() error {
+	// The bounding set first: that needs a capability.
+	for c := uintptr(0); c <= unix.CAP_LAST_CAP; c++ {
+		if _, _, e := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, c, 0, 0, 0, 0); e != 0 && e != unix.EINVAL {
+			return fmt.Errorf("dropping capability %d from the bounding set: %w", c, e)
+		}
+	}
+	if _, _, e := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0, 0); e != 0 && e != unix.EINVAL {
+		return fmt.Errorf("clearing ambient capabilities: %w", e)
+	}
+	if err := capsetNone(); err != nil {
+		return fmt.Errorf("dropping capabilities: %w", err)
+	}
+	if _, _, e := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); e != 0 {
+		return fmt.Errorf("no_new_privs: %w", e)
+	}
+	// Dropping made the process undumpable, and its stubs could not be traced.
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("PR_SET_DUMPABLE: %w", err)
+	}
+	return nil
+}
