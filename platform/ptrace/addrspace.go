@@ -69,9 +69,16 @@ func (as *addressSpace) Map(addr, length, off uint64, prot platform.Prot) error 
 	if err := checkRange(addr, length); err != nil {
 		return err
 	}
+	if as.Mappings() >= maxMappings {
+		return fmt.Errorf("ptrace: %d host mappings: %w", maxMappings, unix.ENOMEM)
+	}
 	as.push(op{kind: opMap, prot: prot, addr: addr, len: length, off: off})
 	return nil
 }
+
+// maxMappings is a little below the host's limit (vm.max_map_count, 65,530 by default): a change in the
+// middle of a mapping makes two more.
+const maxMappings = 65000
 
 // Unmap implements platform.AddressSpace.
 func (as *addressSpace) Unmap(addr, length uint64) error {
