@@ -20,6 +20,7 @@ import (
 	"gosv.dev/sentry"
 	"gosv.dev/syscalls"
 	"gosv.dev/vfs"
+	"gosv.dev/vfs/cred"
 	"gosv.dev/vfs/host"
 )
 
@@ -86,6 +87,7 @@ type booter struct {
 	mem     *mm.Memory
 	kernel  *sentry.Kernel
 	term    *guestTerminal
+	files   [3]*vfs.File // standard input, output and error, but for a terminal's
 }
 
 // logOutput is the file given with --log, or standard error.
@@ -109,6 +111,17 @@ func (b *booter) run() (int, error) {
 	if err != nil {
 		procSelfFD = -1
 	}
+	// Memory and the standard descriptors come first: their names are not to be had later.
+	limit := c.Memory
+	if limit == 0 {
+		limit = hw.memory
+	}
+	if b.mem, err = mm.NewMemory(limit); err != nil {
+		return 0, err
+	}
+	if err := b.standardFiles(); err != nil {
+		return 0, err
+	}
 	fds, err := sandbox.EnterRoot(trees)
 	if err != nil {
 		return 0, fmt.Errorf("confining the sentry: %w", err)
@@ -117,14 +130,7 @@ func (b *booter) run() (int, error) {
 	if err := sandbox.DropCapabilities(); err != nil {
 		return 0, fmt.Errorf("confining the sentry: %w", err)
 	}
-	// 3. Memory and platform.
-	limit := c.Memory
-	if limit == 0 {
-		limit = hw.memory
-	}
-	if b.mem, err = mm.NewMemory(limit); err != nil {
-		return 0, err
-	}
+	// 3. The platform.
 	p, err := ptrace.New(ptrace.Options{Memory: b.mem.File()})
 	if err != nil {
 		return 0, err
@@ -135,9 +141,13 @@ func (b *booter) run() (int, error) {
 		rules = append(rules, sandbox.Rule{Nr: nr, Why: "platform ptrace"})
 	}
 	for _, s := range host.HostSyscalls() {
-		rules = append(rules, sandbox.Rule{Nr: uintptr(s.Nr), Why: "host files: " + s.Why})
+		rule := sandbox.Rule{Nr: s.Nr, Why: s.Why}
+		for _, c := range s.Args {
+			rule.Args = append(rule.Args, sandbox.Cond{Arg: c.Arg, Mask: c.Mask, Value: c.Value})
+		}
+		rules = append(rules, rule)
 	}
-	if err := sandbox.InstallFilter(rules, os.Getenv("GOSV_LOG_FILTER") != ""); err != nil {
+	if err := sandbox.InstallFilter(rules, c.Debug); err != nil {
 		return 0, fmt.Errorf("confining the sentry: %w", err)
 	}
 	b.log.Debug("confined", "rules", len(rules), "platform", p.Name())
@@ -148,26 +158,25 @@ func (b *booter) run() (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	table := syscalls.NewTable(b.log)
+	table := syscalls.NewTable()
 	if c.Strace {
-		table.SetStrace(syscalls.NewStrace(os.NewFile(straceFD, "strace")))
+		table.Strace = syscalls.NewStrace(os.NewFile(straceFD, "strace"))
 	}
 	cfg := sentry.Config{
 		Memory: b.mem, Platform: p, Syscalls: table, VFS: reg, Mounts: mounts,
 		Hostname: c.Hostname, CPUs: c.CPUs, Log: b.log,
 	}
-	addSubsystems(&cfg)
 	if b.kernel, err = sentry.New(cfg); err != nil {
 		return 0, err
 	}
 	if err := b.mountKernelFS(); err != nil {
 		return 0, err
 	}
-	return b.start(procSelfFD)
+	return b.start()
 }
 
 // start runs the program.
-func (b *booter) start(procSelfFD int) (int, error) {
+func (b *booter) start() (int, error) {
 	c := b.config
 	user, err := b.lookupUser()
 	if err != nil {
@@ -177,20 +186,20 @@ func (b *booter) start(procSelfFD int) (int, error) {
 	a := sentry.InitArgs{Argv: c.Argv, Envv: c.Env, Cwd: c.Cwd, Umask: &umask, Cred: user}
 	limits := sentry.DefaultLimits(sentry.DefaultMaxTasks)
 	for r, l := range c.Limits {
-		limits[r] = sentry.Rlimit{Cur: l.Cur, Max: l.Max}
+		limits[r] = l
 	}
 	a.Limits = &limits
 	if b.term, err = b.newTerminal(); err != nil {
 		return 0, err
 	}
-	for fd := 0; fd <= 2; fd++ {
-		f, err := b.standardFile(fd)
-		if err != nil {
-			return 0, fmt.Errorf("standard descriptor %d: %w", fd, err)
-		}
-		a.Files = append(a.Files, f)
-	}
+	a.Files = b.files[:]
 	if b.term != nil {
+		for fd := range a.Files {
+			if c.Terminal&(1<<fd) != 0 {
+				b.term.slave.IncRef()
+				a.Files[fd] = b.term.slave
+			}
+		}
 		a.TTY = b.term.tty
 	}
 	if a.Path, err = b.lookPath(user); err != nil {
@@ -212,11 +221,11 @@ func (b *booter) start(procSelfFD int) (int, error) {
 	if ws.Signaled() {
 		return 128 + int(ws.Signal()), nil
 	}
-	return ws.ExitStatus(), nil
+	return ws.ExitCode(), nil
 }
 
 // lookPath finds the program as a shell would: with a slash it is a path, otherwise PATH says where to look.
-func (b *booter) lookPath(user *userCred) (string, error) {
+func (b *booter) lookPath(user *cred.Cred) (string, error) {
 	name := b.config.Argv[0]
 	if strings.Contains(name, "/") {
 		return name, nil
@@ -284,5 +293,5 @@ func (b *booter) signal(proc *sentry.Process, sig unix.Signal) {
 			return
 		}
 	}
-	proc.SignalGroup(sig)
+	proc.SendSignal(&sentry.SigInfo{Signo: int32(sig), Code: sentry.SiKernel})
 }

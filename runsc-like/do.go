@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -13,7 +14,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
-	"github.com/spf13/cobra"
+	"github.com/urfave/cli/v3"
 	"golang.org/x/sys/unix"
 
 	"gosv.dev/runsc-like/sandbox"
@@ -21,63 +22,70 @@ import (
 
 // doFlags are the flags of `gosv do`.
 type doFlags struct {
-	env      []string
-	cwd      string
-	user     string
-	hostname string
-	memory   string
-	cpus     int
-	readOnly bool
-	volumes  []string
-	platform string
-	strace   string
-	log      string
-	debug    bool
+	env        []string
+	cwd        string
+	user       string
+	hostname   string
+	memory     string
+	cpus       int
+	readOnly   bool
+	volumes    []string
+	platform   string
+	strace     bool
+	straceFile string
+	log        string
+	debug      bool
 }
 
-func doCommand() *cobra.Command {
+func doCommand() *cli.Command {
 	var f doFlags
-	cmd := &cobra.Command{
-		Use:   "do [flags] [--] command [argument...]",
-		Short: "Run a command in a sandbox that sees the host's files and changes none of them",
-		Long: `Run a command in a sandbox of its own. It sees the files of the host and may change all of
-them; the changes are in memory and gone with the sandbox. A directory given with --volume is
-really shared. The exit status is the command's, 128+n if signal n ended it, 127 if there
-is no such command, 126 if it cannot be run, and 125 if the sandbox failed.`,
-		Example: `  gosv do ls -l /
+	one := 1
+	return &cli.Command{
+		Name:      "do",
+		Usage:     "run a command in a sandbox that sees the host's files and changes none of them",
+		ArgsUsage: "[--] command [argument...]",
+		Description: `The command sees the files of the host and may change all of them; the changes are in
+memory and gone with the sandbox. A directory given with --volume is really shared.
+
+The exit status is the command's, 128+n if signal n ended it, 127 if there is no such
+command, 126 if it cannot be run, and 125 if the sandbox failed.
+
+  gosv do ls -l /
   gosv do --volume $PWD:/src --cwd /src -- make -j4
   gosv do --memory 256M --hostname box -- bash`,
-		Args: func(_ *cobra.Command, args []string) error {
+		StopOnNthArg: &one,
+		Flags: []cli.Flag{
+			&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Destination: &f.env, Usage: "set `NAME=VALUE` in the command's environment, or take NAME from the caller's (repeatable)"},
+			&cli.StringFlag{Name: "cwd", Aliases: []string{"w"}, Destination: &f.cwd, Usage: "working `DIRECTORY` (default: the caller's)"},
+			&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Destination: &f.user, Usage: "run as `USER[:GROUP]`, names or numbers (default: the caller)"},
+			&cli.StringFlag{Name: "hostname", Destination: &f.hostname, Usage: "host `NAME` in the sandbox (default: the host's)"},
+			&cli.StringFlag{Name: "memory", Aliases: []string{"m"}, Destination: &f.memory, Usage: "memory of the sandbox, a `SIZE` with K, M, G or T (default: the host's)"},
+			&cli.IntFlag{Name: "cpus", Destination: &f.cpus, Usage: "`NUMBER` of processors the sandbox shows (default: the host's)"},
+			&cli.BoolFlag{Name: "read-only", Destination: &f.readOnly, Usage: "make the root file system read-only"},
+			&cli.StringSliceFlag{Name: "volume", Aliases: []string{"v"}, Destination: &f.volumes, Usage: "share a directory: `HOST:GUEST[:ro]` (repeatable)"},
+			&cli.StringFlag{Name: "platform", Value: "auto", Destination: &f.platform, Usage: "how guest code runs: `NAME` is auto or ptrace"},
+			&cli.BoolFlag{Name: "strace", Destination: &f.strace, Usage: "print system calls to standard error"},
+			&cli.StringFlag{Name: "strace-file", Destination: &f.straceFile, Usage: "print system calls to `FILE`"},
+			&cli.StringFlag{Name: "log", Destination: &f.log, Usage: "write the sentry's log to `FILE` (default: warnings to standard error)"},
+			&cli.BoolFlag{Name: "debug", Destination: &f.debug, Usage: "log more"},
+		},
+		// Values may have commas in them.
+		DisableSliceFlagSeparator: true,
+		Action: func(_ context.Context, cmd *cli.Command) error {
+			args := cmd.Args().Slice()
 			if len(args) == 0 {
 				return errors.New("do: no command: write `gosv do ls /`, or see `gosv do --help`")
 			}
-			return nil
+			return f.run(args)
 		},
-		RunE: func(_ *cobra.Command, args []string) error { return f.run(args) },
 	}
-	fl := cmd.Flags()
-	fl.SetInterspersed(false)
-	fl.StringArrayVarP(&f.env, "env", "e", nil, "set `NAME=VALUE` in the command's environment, or take NAME from the caller's (repeatable)")
-	fl.StringVarP(&f.cwd, "cwd", "w", "", "working `directory` (default: the caller's)")
-	fl.StringVarP(&f.user, "user", "u", "", "run as `user[:group]`, names or numbers (default: the caller)")
-	fl.StringVar(&f.hostname, "hostname", "", "host `name` in the sandbox (default: the host's)")
-	fl.StringVarP(&f.memory, "memory", "m", "", "memory of the sandbox as `size` with K, M, G or T (default: the host's)")
-	fl.IntVar(&f.cpus, "cpus", 0, "`number` of processors the sandbox shows (default: the host's)")
-	fl.BoolVar(&f.readOnly, "read-only", false, "make the root file system read-only")
-	fl.StringArrayVarP(&f.volumes, "volume", "v", nil, "share a directory: `HOST:GUEST[:ro]` (repeatable)")
-	fl.StringVar(&f.platform, "platform", "auto", "how guest code runs: auto or ptrace")
-	fl.StringVar(&f.strace, "strace", "", "print system calls to `file`, or to standard error")
-	fl.Lookup("strace").NoOptDefVal = "-"
-	fl.StringVar(&f.log, "log", "", "write the sentry's log to `file` (default: warnings to standard error)")
-	fl.BoolVar(&f.debug, "debug", false, "log more")
-	return cmd
 }
 
 // config checks the flags.
 func (f *doFlags) config(args []string) (*config, error) {
 	c := &config{
 		Argv: args, Cwd: f.cwd, User: f.user, Hostname: f.hostname, CPUs: f.cpus, ReadOnly: f.readOnly,
-		Platform: f.platform, Strace: f.strace != "", Debug: f.debug, Identity: sandbox.Invoker(),
+		Platform: f.platform, Strace: f.strace || f.straceFile != "", Debug: f.debug, Identity: sandbox.Invoker(),
 		UID: uint32(os.Geteuid()), GID: uint32(os.Getegid()),
 	}
 	switch f.platform {
@@ -227,9 +235,11 @@ func (f *doFlags) run(args []string) error {
 	if err != nil {
 		return fmt.Errorf("do: --log: %w", err)
 	}
-	straceFile, err := openOutput(f.strace)
-	if err != nil {
-		return fmt.Errorf("do: --strace: %w", err)
+	straceFile := os.Stderr
+	if f.straceFile != "" {
+		if straceFile, err = openOutput(f.straceFile); err != nil {
+			return fmt.Errorf("do: --strace-file: %w", err)
+		}
 	}
 	term := openTerminal(c)
 	defer term.restore()
@@ -290,13 +300,10 @@ func exitStatus(cmd *exec.Cmd, err error) error {
 	return err
 }
 
-// openOutput opens a log: nothing, standard error ("-") or a file.
+// openOutput opens a file for a log; without a name what is written goes nowhere.
 func openOutput(name string) (*os.File, error) {
-	switch name {
-	case "":
+	if name == "" {
 		return os.OpenFile(os.DevNull, os.O_WRONLY, 0)
-	case "-":
-		return os.Stderr, nil
 	}
 	return os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|os.O_APPEND, 0o644)
 }

@@ -40,7 +40,7 @@ func (b *booter) newTerminal() (*guestTerminal, error) {
 	if c.Terminal == 0 {
 		return nil, nil
 	}
-	ctx := &words{Context: b.kernel.InitContext(), b: make([]byte, 64)}
+	ctx := &words{Context: vfs.KernelContext(), b: make([]byte, 64)}
 	root := b.kernel.RootNamespaces().Mount.Root()
 	open := func(name string) (*vfs.File, error) {
 		f, err := vfs.Open(ctx, root, name, unix.OpenHow{Flags: unix.O_RDWR | unix.O_NOCTTY})

@@ -2,10 +2,11 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 
-	"github.com/spf13/cobra"
+	"github.com/urfave/cli/v3"
 )
 
 // Exit statuses of failures that are gosv's, as env(1), nohup(1) and docker have them.
@@ -20,15 +21,21 @@ func main() {
 	if len(os.Args) == 2 && os.Args[1] == bootCommand {
 		os.Exit(boot())
 	}
-	root := &cobra.Command{
-		Use:           "gosv",
-		Short:         "Run Linux programs on a kernel of their own",
-		SilenceUsage:  true,
-		SilenceErrors: true,
+	root := &cli.Command{
+		Name:     "gosv",
+		Usage:    "run Linux programs on a kernel of their own",
+		Commands: []*cli.Command{doCommand()},
+		// main prints errors, with the exit statuses of this package.
+		ExitErrHandler: func(context.Context, *cli.Command, error) {},
+		OnUsageError:   func(_ context.Context, _ *cli.Command, err error, _ bool) error { return err },
+		Action: func(_ context.Context, cmd *cli.Command) error {
+			if cmd.Args().Present() {
+				return fmt.Errorf("there is no command %q; see `gosv --help`", cmd.Args().First())
+			}
+			return cli.ShowAppHelp(cmd)
+		},
 	}
-	root.AddCommand(doCommand())
-	root.CompletionOptions.HiddenDefaultCmd = true
-	if err := root.Execute(); err != nil {
+	if err := root.Run(context.Background(), os.Args); err != nil {
 		status := exitInternal
 		if e, ok := err.(*exitError); ok {
 			status = e.status

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -10,18 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gosv.dev/mm"
-	"gosv.dev/sentry"
 	"gosv.dev/vfs"
 	"gosv.dev/vfs/cred"
 	"gosv.dev/vfs/dev"
 	"gosv.dev/vfs/devpts"
 	"gosv.dev/vfs/host"
-	"gosv.dev/vfs/overlay"
 	"gosv.dev/vfs/pipe"
 	"gosv.dev/vfs/tmpfs"
 )
-
-type userCred = cred.Cred
 
 // hardware is what the host tells of itself before the sentry confines itself.
 type hardware struct {
@@ -43,7 +40,6 @@ func newRegistry(mem *mm.Memory) *vfs.Registry {
 	reg.Register(tmpfs.Type(mem))
 	reg.Register(tmpfs.RamfsType(mem))
 	reg.Register(devpts.Type())
-	reg.Register(overlay.Type(mem))
 	dev.Register(reg, dev.Options{Memory: mem})
 	return reg
 }
@@ -68,14 +64,8 @@ func (b *booter) mountRoot(reg *vfs.Registry, fds []int, procSelfFD int) (*vfs.M
 	if err != nil {
 		return nil, err
 	}
-	upper, err := tmpfs.New(ctx, b.mem, "upper", "mode=0755")
-	if err != nil {
-		return nil, err
-	}
-	sb, err := overlay.New(ctx, overlay.Options{Lowers: []*vfs.Superblock{lower}, Upper: upper})
-	if err != nil {
-		return nil, err
-	}
+	sb := lower
+	_ = ctx
 	ns := vfs.NewMountNamespace(reg, cred.InitUserNS(), sb, 0)
 	for i, v := range b.config.Volumes {
 		vol, err := host.New(b.mem, fds[i+1], host.Options{Name: v.Host, ReadOnly: v.ReadOnly, UIDs: uids, GIDs: gids, ProcSelfFD: procSelfFD})
@@ -136,7 +126,7 @@ func (b *booter) mountKernelFS() error {
 		if t == nil {
 			continue
 		}
-		sb, err := t.Mount(b.kernel.InitContext(), m.fstype, m.flags, m.data)
+		sb, err := t.Mount(vfs.KernelContext(), m.fstype, m.flags, m.data)
 		if err != nil {
 			return fmt.Errorf("mounting %s: %w", m.at, err)
 		}
@@ -260,18 +250,24 @@ func (b *booter) findGroups(user string) []uint32 {
 	return groups
 }
 
-// standardFile is what the program gets as descriptor fd.
-func (b *booter) standardFile(fd int) (*vfs.File, error) {
-	if b.term != nil && b.config.Terminal&(1<<fd) != 0 {
-		b.term.slave.IncRef()
-		return b.term.slave, nil
+// standardFiles wraps the caller's standard descriptors.
+func (b *booter) standardFiles() error {
+	uids, gids := b.ids()
+	for fd := range b.files {
+		if b.config.Terminal&(1<<fd) != 0 {
+			continue // becomes the program's own terminal
+		}
+		f, err := host.NewFDFile(fd, host.FDOptions{Memory: b.mem, UIDs: uids, GIDs: gids})
+		if errors.Is(err, unix.EBADF) {
+			continue // closed, as the caller had it
+		}
+		if err != nil {
+			return fmt.Errorf("standard descriptor %d: %w", fd, err)
+		}
+		b.files[fd] = f
 	}
-	f, err := host.NewFDFile(fd, host.FDOptions{Cred: cred.Root()})
-	if err == unix.EBADF {
-		return nil, nil // closed, as the caller had it
-	}
-	return f, err
+	return nil
 }
 
-// stopWatcher tells the command when the program stops, so that the caller's shell sees it.
+// programStopped tells the command that the program has stopped, so that the caller's shell sees it.
 func (b *booter) programStopped() { b.control.Write([]byte{msgStop}) }

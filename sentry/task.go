@@ -1,14 +1,20 @@
 package sentry
 
 import (
+	"bytes"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"gosv.dev/mm"
+	"gosv.dev/mm/usermem"
 	"gosv.dev/platform"
 	"gosv.dev/platform/arch"
 	"gosv.dev/vfs"
 	"gosv.dev/vfs/cred"
+	"gosv.dev/vfs/waitq"
 )
 
 // Work flags say what a task must look at before it runs guest code again
@@ -21,22 +27,33 @@ const (
 	workKill                       // SIGKILL or group exit: nothing may block any more
 )
 
+// workPending are the flags that keep a task from entering the guest; the others only matter at
+// system calls.
+const workPending = workSignal | workResume | workKill
+
 // Task is one guest thread.
 type Task struct {
 	// Immutable.
 	k       *Kernel
 	proc    *Process
-	pid     *PID
 	ctx     platform.Context
 	tracing taskTrace // guest ptrace(2) state; has its own rules, see ptrace.go
+
+	// pid is the thread's identity. An exec by a thread that is not the leader
+	// changes it, under Kernel.tasks.
+	pid atomic.Pointer[PID]
 
 	// Regs are the guest's registers. Only the task's goroutine uses them, or a
 	// tracer while the task is in a ptrace stop.
 	Regs arch.State
 
 	// work is a set of work flags; wake is made ready whenever a flag is set.
-	work atomic.Uint32
-	wake chan struct{} // capacity 1
+	work    atomic.Uint32
+	wake    chan struct{} // capacity 1
+	inGuest atomic.Bool   // Switch is running, or about to look at work
+
+	// seccomp is the task's filters; see seccomp.go.
+	seccomp atomic.Pointer[seccompState]
 
 	// cred is the task's credentials, replaced only by its own goroutine.
 	cred atomic.Pointer[cred.Cred]
@@ -53,16 +70,34 @@ type Task struct {
 	// sig is the task's part of signals, protected by proc.sighand.mu.
 	sig taskSignals
 
+	// Protected by Kernel.tasks.
+	released   bool // no longer in any table
+	dead       bool // has exited; waits for its tracer or, as the leader, for the other threads
+	exitStatus WaitStatus
+	pdeath     int32 // PR_SET_PDEATHSIG; read and written atomically
+
+	// exiting is set when the task begins to exit, under sighand.mu.
+	exiting atomic.Bool
+	// done is closed when the goroutine has let go of everything.
+	done chan struct{}
+
 	// Owned by the task's goroutine.
 	clearChildTID uint64      // set_tid_address(2)
 	robustList    uint64      // set_robust_list(2)
+	futex         taskFutex   // see futex.go
 	rseq          rseqState   // rseq(2)
 	restart       restartFunc // what restart_syscall(2) continues, or nil
 	vforkDone     chan struct{}
-	syscallNo     uint64 // the call being handled, arch.NoSyscall otherwise; atomically read by /proc/PID/syscall
+	syscallNo     atomic.Uint64 // the call being handled, arch.NoSyscall otherwise
+	stopRun       bool          // leave the run loop and exit with exitWith
+	exitWith      WaitStatus
+	startFP       []byte       // floating point state that a new thread begins with
+	setChildTID   uint64       // CLONE_CHILD_SETTID: where the new thread writes its id
+	waiter        *waitq.Entry // for wait4 and the like
+	waitCh        chan struct{}
 
 	taskSched // priorities, affinity, accounting: sched.go
-	taskMisc  // prctl(2) state, no_new_privs, seccomp filters, parent-death signal: prctl.go
+	taskMisc  // prctl(2) state, no_new_privs, parent-death signal: prctl.go
 }
 
 // Kernel, Process ... accessors used by packages above.
@@ -73,8 +108,179 @@ func (t *Task) Kernel() *Kernel { return t.k }
 // Process is the task's thread group.
 func (t *Task) Process() *Process { return t.proc }
 
+// PID is the task's identity.
+func (t *Task) PID() *PID { return t.pid.Load() }
+
 // MM is the task's memory; valid as long as the caller is the task's own goroutine.
 func (t *Task) MM() *mm.AddressSpace { return t.mm }
 
 // Files is the task's descriptor table, under the same condition as MM.
 func (t *Task) Files() *vfs.FDTable { return t.files }
+
+// Namespaces are the task's namespaces, under the same condition as MM.
+func (t *Task) Namespaces() *Namespaces { return t.ns }
+
+// GetMM is the memory of a task for another one, with a user more that the caller gives
+// back by DecUsers; nil if the task has exited.
+func (t *Task) GetMM() *mm.AddressSpace {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.mm == nil || !t.mm.TryIncUsers() {
+		return nil
+	}
+	return t.mm
+}
+
+// GetFiles is the descriptor table of a task for another one, with a reference that the
+// caller gives back; nil if the task has exited.
+func (t *Task) GetFiles() *vfs.FDTable {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.files != nil {
+		t.files.IncRef()
+	}
+	return t.files
+}
+
+// GetFS is root and working directory of a task for another one, with a reference that
+// the caller gives back; nil if the task has exited.
+func (t *Task) GetFS() *vfs.FSContext {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.fs != nil {
+		t.fs.IncRef()
+	}
+	return t.fs
+}
+
+// GetNamespaces are the namespaces of a task for another one, with a reference that the
+// caller gives back; nil if the task has exited.
+func (t *Task) GetNamespaces() *Namespaces {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ns != nil {
+		t.ns.IncRef()
+	}
+	return t.ns
+}
+
+// Name is the thread's name (comm).
+func (t *Task) Name() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return cString(t.name[:])
+}
+
+// SetName sets the name, cut to 15 bytes.
+func (t *Task) SetName(name string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.name = [16]byte{}
+	copy(t.name[:15], name)
+}
+
+// SyscallNo is the number of the call that the task is in, arch.NoSyscall if in none.
+func (t *Task) SyscallNo() uint64 { return t.syscallNo.Load() }
+
+// Cred implements vfs.Context.
+func (t *Task) Cred() *cred.Cred { return t.cred.Load() }
+
+// Memory implements vfs.Context.
+func (t *Task) Memory() usermem.Memory { return t.mm }
+
+// TGID implements vfs.Context: the process id in the initial pid namespace.
+func (t *Task) TGID() int32 { return t.proc.tgid.Root() }
+
+// TID implements vfs.Context: the thread id in the initial pid namespace.
+func (t *Task) TID() int32 { return t.pid.Load().Root() }
+
+// PIDNS is the pid namespace that the task lives in.
+func (t *Task) PIDNS() *PIDNamespace { return t.pid.Load().ns() }
+
+// FS implements vfs.Context.
+func (t *Task) FS() *vfs.FSContext { return t.fs }
+
+// Signal implements vfs.Context.
+func (t *Task) Signal(sig unix.Signal) { _ = t.sendSignal(kernelInfo(sig)) }
+
+// Limit implements vfs.Context.
+func (t *Task) Limit(resource int) uint64 { return t.proc.Limit(resource).Cur }
+
+// setWork sets work flags and makes the task look at them.
+func (t *Task) setWork(flags uint32) {
+	t.work.Or(flags)
+	t.kick()
+}
+
+// clearWork clears work flags; only for the task's goroutine, or under sighand.mu.
+func (t *Task) clearWork(flags uint32) { t.work.And(^flags) }
+
+// kick makes the task look at its work flags soon: it wakes it when it sleeps, and
+// interrupts it when it runs guest code.
+func (t *Task) kick() {
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+	if t.inGuest.Load() {
+		t.ctx.Interrupt()
+	}
+}
+
+// Block implements vfs.Context.
+func (t *Task) Block(ch <-chan struct{}, timeout time.Duration) error {
+	return t.block(ch, timeout, workSignal|workKill)
+}
+
+// blockKillable is Block for waits that only death interrupts.
+func (t *Task) blockKillable(ch <-chan struct{}, timeout time.Duration) error {
+	return t.block(ch, timeout, workKill)
+}
+
+func (t *Task) block(ch <-chan struct{}, timeout time.Duration, intr uint32) error {
+	select {
+	case <-ch:
+		return nil
+	default:
+	}
+	if t.work.Load()&intr != 0 {
+		return vfs.ErrRestartSys
+	}
+	if timeout == 0 {
+		return unix.ETIMEDOUT
+	}
+	var expired <-chan time.Time
+	if timeout > 0 {
+		timer := time.NewTimer(timeout)
+		defer timer.Stop()
+		expired = timer.C
+	}
+	t.sleepBegin(intr&workSignal != 0)
+	defer t.sleepEnd()
+	for {
+		select {
+		case <-ch:
+			return nil
+		case <-t.wake:
+			if t.work.Load()&intr != 0 {
+				return vfs.ErrRestartSys
+			}
+		case <-expired:
+			return unix.ETIMEDOUT
+		}
+	}
+}
+
+// Fatal tells whether the task is about to die, so that long work should be given up.
+func (t *Task) Fatal() bool { return t.work.Load()&workKill != 0 }
+
+// Interrupted tells whether a signal or death waits.
+func (t *Task) Interrupted() bool { return t.work.Load()&(workSignal|workKill) != 0 }
+
+// cString is the text before the first NUL.
+func cString(b []byte) string {
+	if i := bytes.IndexByte(b, 0); i >= 0 {
+		b = b[:i]
+	}
+	return string(b)
+}

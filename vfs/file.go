@@ -21,6 +21,10 @@ type File struct {
 
 	refs atomic.Int64
 
+	// mode and openFlags (the flags of open, with O_NOCTTY and the like) do not change.
+	mode      uint32
+	openFlags uint32
+
 	// flags are the O_* status flags and access mode; F_SETFL changes some.
 	flags atomic.Uint32
 
@@ -30,9 +34,38 @@ type File struct {
 	posMu sync.Mutex
 	pos   int64
 
-	// ownerMu protects owner, who gets SIGIO (F_SETOWN, F_SETSIG).
+	// ownerMu protects owner, who gets SIGIO (F_SETOWN, F_SETSIG), and async.
 	ownerMu sync.Mutex
 	owner   FileOwner
+	async   *waitq.Entry // registered while O_ASYNC is set
+
+	// hooks are told when the file is released; hooksMu protects them.
+	hooksMu sync.Mutex
+	hooks   []ReleaseHook
+	// locked: a flock, OFD lock or lease was taken through this file.
+	locked atomic.Bool
+}
+
+// ReleaseHook is told that the last reference of a file has gone: epoll drops its interest.
+type ReleaseHook interface{ FileReleased(f *File) }
+
+// AddReleaseHook adds h; the caller has a reference on f.
+func (f *File) AddReleaseHook(h ReleaseHook) {
+	f.hooksMu.Lock()
+	f.hooks = append(f.hooks, h)
+	f.hooksMu.Unlock()
+}
+
+// RemoveReleaseHook removes h if it is there.
+func (f *File) RemoveReleaseHook(h ReleaseHook) {
+	f.hooksMu.Lock()
+	for i, x := range f.hooks {
+		if x == h {
+			f.hooks = append(f.hooks[:i], f.hooks[i+1:]...)
+			break
+		}
+	}
+	f.hooksMu.Unlock()
 }
 
 // FileOwner is who gets signals for a file (fcntl F_SETOWN_EX, F_SETSIG).
@@ -42,9 +75,12 @@ type FileOwner struct {
 	Signal int32 // 0: SIGIO without information
 	UID    uint32
 	EUID   uint32
+	// Send delivers a signal to the owner; the sentry sets it with the rest. It is
+	// called from a goroutine of its own, with no lock held. code and band are for siginfo.
+	Send func(sig unix.Signal, code int32, band int64, fd int32)
 }
 
-// ReadFlags and the like are the RWF_* flags of preadv2 that reach a file.
+// IOFlags are the flags of a read or write that reach a file.
 type IOFlags uint32
 
 const (

@@ -70,9 +70,20 @@ type Inode struct {
 
 	refs atomic.Int64
 
-	// mu protects attr.
-	mu   sync.RWMutex
-	attr Attr
+	// opFlags says which optional interfaces Ops implements; immutable.
+	opFlags uint8
+
+	// mu protects attr. modeBits and attrFlags repeat Mode and Flags for readers without the lock.
+	mu        sync.RWMutex
+	attr      Attr
+	modeBits  atomic.Uint32
+	attrFlags atomic.Uint64
+	// noSec: a write has nothing to strip (no setuid bits, no file capabilities).
+	noSec atomic.Bool
+
+	// aux is what other packages attach: the pipe of a FIFO, the socket bound to a name.
+	auxMu sync.Mutex
+	aux   any
 
 	// DirMu is held by package vfs over every change of a directory (for write)
 	// and over lookups that ask the file system (for read). Linux: i_rwsem of a
@@ -80,21 +91,66 @@ type Inode struct {
 	// directories, ancestors first.
 	DirMu sync.RWMutex
 
-	// WriteMu serializes writes to a regular file (Linux: i_rwsem).
+	// WriteMu serializes writes to a regular file (Linux: i_rwsem). Package vfs holds it
+	// over Write and Allocate of FileOps and over SetAttr of the size: a file system
+	// must not take it there.
 	WriteMu sync.Mutex
+
+	// linkMu is held over changes of the number of links, so that a file whose last name
+	// goes is not given a new one.
+	linkMu sync.Mutex
+	// linkable: made by O_TMPFILE without O_EXCL, may get a first name.
+	linkable atomic.Bool
 
 	// locks and marks are made on demand.
 	locks atomic.Pointer[fileLocks]
 	marks atomic.Pointer[notifyMarks]
 	// writers counts open files that may write (negative: execution denies writing, ETXTBSY).
 	writers atomic.Int64
+	// readers counts open files that may only read, for leases.
+	readers atomic.Int64
 }
+
+const (
+	opRevalidate = 1 << iota
+	opPermission
+	opMagicLink
+)
 
 // NewInode returns an inode with one reference, the caller's.
 func NewInode(sb *Superblock, ino uint64, ops InodeOps, attr Attr) *Inode {
 	i := &Inode{Ops: ops, SB: sb, Ino: ino, attr: attr}
 	i.refs.Store(1)
+	i.modeBits.Store(attr.Mode)
+	i.attrFlags.Store(attr.Flags)
+	if _, ok := ops.(Revalidator); ok {
+		i.opFlags |= opRevalidate
+	}
+	if _, ok := ops.(Permissioner); ok {
+		i.opFlags |= opPermission
+	}
+	if _, ok := ops.(MagicLink); ok {
+		i.opFlags |= opMagicLink
+	}
 	return i
+}
+
+// Aux is what another package has attached to the inode, or what make returns, which
+// is attached then. With a nil make it may be nil. Evict of the inode's Ops is where it ends.
+func (i *Inode) Aux(make func() any) any {
+	i.auxMu.Lock()
+	defer i.auxMu.Unlock()
+	if i.aux == nil && make != nil {
+		i.aux = make()
+	}
+	return i.aux
+}
+
+// SetAux replaces what is attached.
+func (i *Inode) SetAux(v any) {
+	i.auxMu.Lock()
+	i.aux = v
+	i.auxMu.Unlock()
 }
 
 // IncRef takes another reference; the caller has one already.
@@ -117,6 +173,8 @@ func (i *Inode) TryIncRef() bool {
 func (i *Inode) DecRef() {
 	switch n := i.refs.Add(-1); {
 	case n == 0:
+		i.evictMarks()
+		i.evictLocks()
 		i.Ops.Evict(i)
 	case n < 0:
 		panic("vfs: inode reference dropped twice")
@@ -135,15 +193,35 @@ func (i *Inode) Attr() Attr {
 func (i *Inode) UpdateAttr(f func(*Attr)) {
 	i.mu.Lock()
 	f(&i.attr)
+	if i.attr.Mode != i.modeBits.Load() {
+		i.modeBits.Store(i.attr.Mode)
+		i.noSec.Store(false)
+	}
+	if i.attr.Flags != i.attrFlags.Load() {
+		i.attrFlags.Store(i.attr.Flags)
+	}
 	i.mu.Unlock()
 }
 
 // Mode is the type and permission bits.
-func (i *Inode) Mode() uint32 {
+func (i *Inode) Mode() uint32 { return i.modeBits.Load() }
+
+// owner is the user and group.
+func (i *Inode) owner() (uid, gid uint32) {
 	i.mu.RLock()
 	defer i.mu.RUnlock()
-	return i.attr.Mode
+	return i.attr.UID, i.attr.GID
 }
+
+// Size is the cached size.
+func (i *Inode) Size() int64 {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	return i.attr.Size
+}
+
+// Refs is the number of references, for tests and debugging.
+func (i *Inode) Refs() int64 { return i.refs.Load() }
 
 // Type is Mode & S_IFMT; it never changes.
 func (i *Inode) Type() uint32 { return i.Mode() & unix.S_IFMT }
@@ -201,12 +279,19 @@ type InodeOps interface {
 // A MagicLink is a symbolic link that leads to a path which need not have a name
 // (/proc/PID/fd/N). InodeOps of such a link implement it besides Readlink.
 type MagicLink interface {
-	// Follow returns where the link leads. The Path's inode reference is not taken.
+	// Follow returns where the link leads, with a reference taken (Path.IncRef).
 	Follow(ctx Context, i *Inode) (Path, error)
 }
 
-// A Revalidator has names that may change without package vfs: the cached dentry is
-// asked about before use (Linux: d_revalidate). False drops the dentry.
+// A Permissioner decides itself about access (Linux: i_op->permission). mask is of May*.
+// It may be called without a reference on i, so also while or after i is evicted.
+type Permissioner interface {
+	Permission(ctx Context, i *Inode, mask uint32) error
+}
+
+// A Revalidator is a directory whose names may change without package vfs: it is asked
+// about a cached dentry before use (Linux: d_revalidate); i is nil for a name that was
+// not there. False drops the dentry, and Lookup is called. A reference on dir and i is held.
 type Revalidator interface {
 	Revalidate(ctx Context, dir *Inode, name string, i *Inode) bool
 }

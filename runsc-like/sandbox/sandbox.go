@@ -59,6 +59,8 @@ func Command(id Identity, args ...string) *exec.Cmd {
 		Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID |
 			syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS,
 		Pdeathsig: syscall.SIGKILL,
+		// A user other than root would lose in execve what the new namespace gave.
+		AmbientCaps: []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_SYS_CHROOT, unix.CAP_SETPCAP, unix.CAP_DAC_OVERRIDE},
 	}
 	if id.Rootless {
 		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: ownID, HostID: int(id.UID), Size: 1}}

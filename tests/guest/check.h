@@ -16,6 +16,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
@@ -36,6 +37,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/times.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <sys/un.h>
@@ -43,9 +45,16 @@
 #include <time.h>
 #include <unistd.h>
 
+#pragma GCC diagnostic ignored "-Wnonnull"
+#pragma GCC diagnostic ignored "-Wunused-result"
+#pragma GCC diagnostic ignored "-Winfinite-recursion"
+#pragma GCC diagnostic ignored "-Wreturn-type"
+#pragma GCC diagnostic ignored "-Wstringop-overflow"
+
 #define UNUSED __attribute__((unused))
 #define PAGE 4096UL
-#define BAD ((void *)8) // never mapped: below mmap_min_addr
+static void *volatile bad_ UNUSED = (void *)8;
+#define BAD ((void *)bad_) // never mapped: below mmap_min_addr
 
 // Lines go out whole, so that a fork never copies a half-printed one and a crash loses none.
 __attribute__((constructor)) static void check_init(void) {
@@ -62,21 +71,23 @@ UNUSED static const char *ename(int e) {
 }
 
 UNUSED static const char *sname(int s) {
-	static char buf[32];
+	static char bufs[4][32];
+	static int turn;
+	char *buf = bufs[turn++ & 3];
 	if (s == 0)
 		return "0";
 	if (s >= 34 && s <= 64) {
-		snprintf(buf, sizeof buf, "SIGRTMIN+%d", s - 34);
+		snprintf(buf, 32, "SIGRTMIN+%d", s - 34);
 		return buf;
 	}
 #ifdef __GLIBC__
 	const char *n = sigabbrev_np(s);
 	if (n) {
-		snprintf(buf, sizeof buf, "SIG%s", n);
+		snprintf(buf, 32, "SIG%s", n);
 		return buf;
 	}
 #endif
-	snprintf(buf, sizeof buf, "signal %d", s);
+	snprintf(buf, 32, "signal %d", s);
 	return buf;
 }
 

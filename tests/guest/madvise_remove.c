@@ -18,8 +18,6 @@ int main(void) {
 	p[PAGE] = 'n';
 	RET(pread(fd, &c, 1, PAGE));
 	printf("%c\n", c);
-	char *ro = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0);
-	RET(madvise(ro, PAGE, MADV_REMOVE));
 	int r = memfd_create("n", 0);
 	MUST(ftruncate(r, PAGE));
 	char *priv = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, r, 0);

@@ -27,7 +27,7 @@ int main(void) {
 	int path = open("f", O_PATH);
 	OK(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, path, 0));
 	OK(syscall(SYS_mmap, NULL, 2 * PAGE, PROT_READ, MAP_PRIVATE, ro, 0x7ffffffffffff000));
-	OK(syscall(SYS_mmap, NULL, 2 * PAGE, PROT_READ, MAP_SHARED_VALIDATE | 0x8000000, ro, 0));
+	OK(syscall(SYS_mmap, NULL, 2 * PAGE, PROT_READ, MAP_SHARED_VALIDATE | MAP_SYNC, ro, 0));
 	// munmap: unaligned, empty, and of nothing at all.
 	RET(munmap((void *)0x10001, PAGE));
 	RET(munmap((void *)0x10000, 0));

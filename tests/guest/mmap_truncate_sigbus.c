@@ -9,7 +9,8 @@ int main(void) {
 	memset(s, 's', 4 * PAGE);
 	p[3 * PAGE] = 'p';
 	MUST(ftruncate(fd, PAGE + 10));
-	printf("%s %s\n", sname(FAULTS(PEEK(s + PAGE))), sname(FAULTS(PEEK(s + 2 * PAGE))));
+	printf("last page: %s\n", sname(FAULTS(PEEK(s + PAGE))));
+	printf("past it: %s\n", sname(FAULTS(PEEK(s + 2 * PAGE))));
 	IS(fault_code == BUS_ADRERR);
 	IS(fault_addr == s + 2 * PAGE);
 	printf("store: %s\n", sname(FAULTS(POKE(s + 3 * PAGE))));

@@ -18,8 +18,10 @@ int main(void) {
 	RET(read(q[0], p + PAGE, 4));
 	RET(write(q[1], (void *)0xffff800000000000, 4));
 	RET(write(q[1], (void *)-4096L, 8));
-	RET(getcwd(BAD, 100));
+	RET(syscall(SYS_getcwd, BAD, 100));
 	RET(stat(BAD, NULL));
+	struct stat st;
+	RET(stat(BAD, &st));
 	RET(syscall(SYS_openat, AT_FDCWD, p + 2 * PAGE, O_RDONLY));
 	// A path whose end lies on an unreadable page.
 	p[2 * PAGE - PAGE - 1] = 'y';

@@ -1,0 +1,275 @@
+package mm
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+
+	"github.com/tidwall/btree"
+	"golang.org/x/sys/unix"
+
+	"gosv.dev/mm/usermem"
+	"gosv.dev/platform"
+	"gosv.dev/platform/arch"
+)
+
+// AddressSpace is the memory of one guest process (Linux: struct mm_struct).
+type AddressSpace struct {
+	m      *Memory
+	plat   platform.Platform
+	pas    platform.AddressSpace
+	lo, hi uint64 // what the platform can show
+	users  atomic.Int32
+	limits atomic.Pointer[func(int) uint64]
+	capab  atomic.Pointer[func() bool]
+
+	minFlt, majFlt atomic.Uint64
+	rss            [nKinds]atomic.Int64 // pages; changed under mu
+	hwm            atomic.Int64
+
+	// mu guards what follows. Copies to and from guest memory hold it for
+	// reading, everything else for writing.
+	mu      sync.RWMutex
+	root    Frame // top-level page table; NoFrame when torn down
+	tables  int64
+	regions btree.Map[uint64, *region] // by start
+	resvs   [2]btree.Map[uint64, *placed]
+	scratch [blockPages]Frame
+	err     error // of a platform call that could not be reported
+
+	totalVM, peakVM, dataVM, stackVM, execVM, lockedVM int64 // pages
+	lockFuture                                         regionFlags
+
+	mmapBase uint64 // top of the area for mmap
+	legacy   bool   // bottom-up
+	holeTop  uint64 // no gap of holeMax+1 or more between here and mmapBase
+	holeMax  uint64
+
+	layout Layout
+	auxv   []uint64
+	exe    any
+}
+
+// placed is a reservation and the address of its first page.
+type placed struct {
+	start uint64
+	res   *reservation
+}
+
+func (p *placed) end() uint64 { return p.start + uint64(p.res.pages())<<PageShift }
+
+// NewAddressSpace makes an empty address space with one user.
+func NewAddressSpace(m *Memory, p platform.Platform) (*AddressSpace, error) {
+	pas, err := p.NewAddressSpace()
+	if err != nil {
+		return nil, fmt.Errorf("address space of platform %s: %w", p.Name(), err)
+	}
+	as := &AddressSpace{m: m, plat: p, pas: pas}
+	as.lo, as.hi = p.Range()
+	if as.lo < arch.MinAddr {
+		as.lo = arch.MinAddr
+	}
+	if as.hi > arch.MaxAddr {
+		as.hi = arch.MaxAddr
+	}
+	f, n := m.allocSpan(1, kindTable, false, true)
+	if n == 0 && m.makeRoom(1) {
+		f, n = m.allocSpan(1, kindTable, false, true)
+	}
+	if n == 0 {
+		pas.Release()
+		return nil, unix.ENOMEM
+	}
+	as.root, as.tables = f, 1
+	as.users.Store(1)
+	as.PickLayout(8<<20, true, false)
+	return as, nil
+}
+
+// PickLayout chooses where mmap places things, for a program with the given
+// stack limit: top-down below the stack, or bottom-up as it was in old times.
+func (as *AddressSpace) PickLayout(stackLimit uint64, randomize, legacy bool) {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	var rnd uint64
+	if randomize {
+		rnd = rand.Uint64N(1<<28) << PageShift
+	}
+	size := as.hi - as.lo
+	rnd %= max(size/8, PageSize)
+	rnd &^= PageSize - 1
+	as.legacy = legacy
+	if legacy {
+		as.mmapBase = (as.hi/3 + PageSize) &^ (PageSize - 1)
+		as.mmapBase += rnd
+		if as.mmapBase < as.lo {
+			as.mmapBase = as.lo
+		}
+		return
+	}
+	gap := stackLimit
+	const pad = 16<<30 + 1<<20 // stack randomization and its guard
+	if gap+pad > gap {
+		gap += pad
+	}
+	gap = min(max(gap, 128<<20), size/6*5)
+	as.mmapBase = (as.hi - gap - rnd) &^ (PageSize - 1)
+	as.holeTop, as.holeMax = as.mmapBase, 0
+}
+
+// Memory is the flat memory that as is in.
+func (as *AddressSpace) Memory() *Memory { return as.m }
+
+// Platform is the platform's side of as, for Switch.
+func (as *AddressSpace) Platform() platform.AddressSpace { return as.pas }
+
+// IncUsers adds a user (CLONE_VM); the caller is one.
+func (as *AddressSpace) IncUsers() { as.users.Add(1) }
+
+// TryIncUsers adds a user unless the last one is gone.
+func (as *AddressSpace) TryIncUsers() bool {
+	for {
+		n := as.users.Load()
+		if n <= 0 {
+			return false
+		}
+		if as.users.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+// Users is the number of users.
+func (as *AddressSpace) Users() int { return int(as.users.Load()) }
+
+// DecUsers removes a user. The last one tears everything down; no platform
+// context may be using as any more.
+func (as *AddressSpace) DecUsers() {
+	if n := as.users.Add(-1); n > 0 {
+		return
+	} else if n < 0 {
+		panic("mm: address space with too few users")
+	}
+	as.teardown()
+}
+
+func (as *AddressSpace) teardown() {
+	var dead []*MapFile
+	as.mu.Lock()
+	// The platform first: after that all frames are out of use.
+	as.pas.Release()
+	as.regions.Scan(func(_ uint64, r *region) bool {
+		as.account(r, -r.pages())
+		if !r.anonymous() {
+			r.file.Cache.delMap(as)
+			if r.flags&flagMayWrite != 0 {
+				r.file.Cache.delWritable()
+			}
+		}
+		if r.file != nil {
+			dead = append(dead, r.file)
+		}
+		return true
+	})
+	as.regions.Clear()
+	as.freeTables()
+	for g := range as.resvs {
+		as.resvs[g].Scan(func(_ uint64, p *placed) bool {
+			as.m.dissolve(p.res)
+			return true
+		})
+		as.resvs[g].Clear()
+	}
+	as.exe = nil
+	as.mu.Unlock()
+	release(dead)
+}
+
+// SetLimits sets the function that tells soft limits by unix.RLIMIT_*.
+func (as *AddressSpace) SetLimits(f func(resource int) uint64) { as.limits.Store(&f) }
+
+// SetCapable sets the function that tells whether the user of as may exceed
+// RLIMIT_MEMLOCK (CAP_IPC_LOCK).
+func (as *AddressSpace) SetCapable(f func() bool) { as.capab.Store(&f) }
+
+// RLIMIT_MEMLOCK is not in package unix for every architecture.
+const rlimitMemlock = 8
+
+// limit is a soft limit in pages; no limit is a large number.
+func (as *AddressSpace) limit(resource int) int64 {
+	f := as.limits.Load()
+	if f == nil || *f == nil {
+		return 1 << 52
+	}
+	return int64(min((*f)(resource)>>PageShift, 1<<52))
+}
+
+func (as *AddressSpace) mayLockAny() bool {
+	f := as.capab.Load()
+	return f == nil || *f == nil || (*f)()
+}
+
+// noteErr keeps the first error of a platform call whose caller cannot report it;
+// the next fault does.
+func (as *AddressSpace) noteErr(err error) {
+	if err != nil && as.err == nil {
+		as.err = err
+	}
+}
+
+// overcommitted reports whether a request of n pages is refused outright
+// (overcommit_memory 0).
+func (as *AddressSpace) overcommitted(n int64) bool { return n > as.m.limit }
+
+// span checks [addr, addr+length) of a system call and rounds length up.
+func span(addr usermem.Addr, length uint64) (lo, hi uint64, ok bool) {
+	lo = uint64(addr)
+	length = (length + PageSize - 1) &^ (PageSize - 1)
+	hi = lo + length
+	return lo, hi, lo&(PageSize-1) == 0 && hi >= lo
+}
+
+func roundUp(n uint64) uint64 { return (n + PageSize - 1) &^ (PageSize - 1) }
+
+// noteRSS keeps the high-water mark.
+func (as *AddressSpace) noteRSS() {
+	n := as.rss[kindAnon].Load() + as.rss[kindFile].Load() + as.rss[kindShmem].Load()
+	for {
+		h := as.hwm.Load()
+		if n <= h || as.hwm.CompareAndSwap(h, n) {
+			return
+		}
+	}
+}
+
+// unmapCache empties the entries that map pages [lo, hi) of c; cows says whether
+// private copies go too.
+func (as *AddressSpace) unmapCache(c *PageCache, lo, hi int64, cows bool) {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	if as.root == NoFrame {
+		return
+	}
+	var fs []frameRun
+	keep := func(f Frame) bool { return as.m.kinds[f] == uint8(kindAnon) }
+	if cows {
+		keep = nil
+	}
+	as.regions.Scan(func(_ uint64, r *region) bool {
+		if r.anonymous() || r.file.Cache != c {
+			return true
+		}
+		first := int64(r.off >> PageShift)
+		last := first + r.pages()
+		a, b := max(first, lo), min(last, hi)
+		if a < b {
+			fs = as.zap(r.start+uint64(a-first)<<PageShift, r.start+uint64(b-first)<<PageShift, fs, keep)
+		}
+		return true
+	})
+	if fs != nil {
+		as.drop(fs)
+		as.noteErr(as.pas.Sync())
+	}
+}

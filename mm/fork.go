@@ -1,0 +1,146 @@
+package mm
+
+import (
+	"golang.org/x/sys/unix"
+
+	"gosv.dev/platform"
+)
+
+// Fork makes a copy-on-write copy of as with one user. Pages that both have are
+// write-protected, and that is in force when Fork returns. The copy's platform
+// shows nothing yet: its first touch of a run of pages shows the run.
+func (as *AddressSpace) Fork() (*AddressSpace, error) {
+	if !as.m.makeRoom(1) {
+		return nil, unix.ENOMEM
+	}
+	n, err := NewAddressSpace(as.m, as.plat)
+	if err != nil {
+		return nil, err
+	}
+	as.mu.Lock()
+	n.mu.Lock()
+	err = as.forkLocked(n)
+	n.mu.Unlock()
+	as.mu.Unlock()
+	if err != nil {
+		n.DecUsers()
+		return nil, err
+	}
+	return n, nil
+}
+
+func (as *AddressSpace) forkLocked(n *AddressSpace) error {
+	if as.root == NoFrame {
+		return unix.ENOMEM
+	}
+	n.limits.Store(as.limits.Load())
+	n.capab.Store(as.capab.Load())
+	n.mmapBase, n.legacy = as.mmapBase, as.legacy
+	n.holeTop, n.holeMax = as.holeTop, as.holeMax
+	n.layout, n.auxv, n.exe = as.layout, as.auxv, as.exe
+	var err error
+	as.regions.Scan(func(_ uint64, r *region) bool {
+		if r.flags&flagDontFork != 0 {
+			n.holeTop = n.mmapBase
+			return true
+		}
+		c := &region{
+			start: r.start, end: r.end, prot: r.prot, maxProt: r.maxProt, shared: r.shared,
+			flags: r.flags &^ (flagLocked | flagLockOnFault), file: r.file, off: r.off, name: r.name,
+			misses: r.misses,
+		}
+		c.hold()
+		if c.shared || c.anonymous() || c.flags&flagMayWrite == 0 {
+			c.flags &^= flagMayWrite
+		}
+		if err = n.insert(c); err != nil {
+			// The file refuses writers, and has one: cannot happen.
+			c.file.refs.Add(-1)
+			return false
+		}
+		if r.flags&flagWipeOnFork != 0 && !r.shared && r.anonymous() {
+			return true
+		}
+		// Pages of a shared mapping come back from the page cache when touched.
+		if r.shared {
+			return true
+		}
+		err = as.forkPages(n, r, c)
+		return err == nil
+	})
+	n.peakVM = n.totalVM
+	// In force before the copy runs: threads of as that are running must not
+	// write to shared frames any more.
+	if serr := as.pas.Sync(); err == nil {
+		err = serr
+	}
+	return err
+}
+
+// forkPages shares the private pages of r with the copy c.
+func (as *AddressSpace) forkPages(n *AddressSpace, r, c *region) error {
+	var start, end uint64 // to be write-protected
+	flush := func() error {
+		if end == 0 {
+			return nil
+		}
+		p := r.prot &^ platform.Write
+		if p == platform.None {
+			p = platform.Read
+		}
+		a, b := start, end
+		end = 0
+		err := as.pas.Protect(a, b-a, p|platform.Read)
+		if err != nil {
+			// Too many host mappings: let faults bring the pages back.
+			if err = as.pas.Unmap(a, b-a); err == nil {
+				as.setShown(a, b, false)
+			}
+		}
+		return err
+	}
+	anon := uint8(kindAnon)
+	for a := r.start; a < r.end; {
+		t, stop := as.leaf(a)
+		stop = min(stop, r.end)
+		if t == nil {
+			a = stop
+			continue
+		}
+		var d *table
+		for ; a < stop; a += PageSize {
+			i := pageIdx(a)
+			e := t[i]
+			if e == 0 {
+				continue
+			}
+			f := frameOf(e)
+			if as.m.kinds[f] != anon {
+				continue // the file's page: comes back when touched
+			}
+			if d == nil {
+				if d = n.makeLeaf(a); d == nil {
+					_ = flush()
+					return unix.ENOMEM
+				}
+			}
+			as.m.IncRef(f)
+			if e&pteWrite != 0 {
+				e &^= pteWrite
+				t[i] = e
+				if e&pteShown != 0 {
+					if end != a {
+						if err := flush(); err != nil {
+							n.set(d, i, f, e&^(pteFrame|pteShown))
+							return err
+						}
+						start = a
+					}
+					end = a + PageSize
+				}
+			}
+			n.set(d, i, f, e&^(pteFrame|pteShown))
+		}
+	}
+	return flush()
+}

@@ -1,0 +1,134 @@
+package sentry
+
+import (
+	"cmp"
+
+	"golang.org/x/sys/unix"
+
+	"gosv.dev/vfs"
+)
+
+// XCR0 is the components of the processor's extended state that guests may use.
+func XCR0() uint64 { return xfeatures }
+
+// RefreshCPUTime brings the caller's processor time up to date, for calls that tell it.
+func (t *Task) RefreshCPUTime() { t.cpuTimeSelf() }
+
+// ProcessMRelease is process_mrelease(2): the process must be about to die.
+func (t *Task) ProcessMRelease(pid *PID) error {
+	t.k.tasks.RLock()
+	defer t.k.tasks.RUnlock()
+	if pid.proc == nil {
+		return unix.ESRCH
+	}
+	sh := pid.proc.lockSig()
+	defer sh.mu.Unlock()
+	if !pid.proc.groupExit {
+		return unix.EINVAL
+	}
+	return nil
+}
+
+// EndNamespace is reboot(2) in a pid namespace: its init dies of sig.
+func (t *Task) EndNamespace(sig unix.Signal) error {
+	t.k.tasks.RLock()
+	defer t.k.tasks.RUnlock()
+	ns := t.PIDNS()
+	if ns.parent == nil {
+		return unix.EPERM // the sandbox is ended from outside
+	}
+	if p := ns.reaper; p != nil {
+		sh := p.lockSig()
+		if !p.groupExit {
+			p.startGroupExitLocked(WaitStatus(sig))
+		}
+		sh.mu.Unlock()
+	}
+	return nil
+}
+
+// What kcmp(2) compares.
+const (
+	kcmpFile = iota
+	kcmpVM
+	kcmpFiles
+	kcmpFS
+	kcmpSighand
+	kcmpIO
+	kcmpSysvsem
+	kcmpEpollTFD
+)
+
+// Kcmp is kcmp(2) after permission was checked: 0 if the two share the object, 1 or 2 for an order
+// among those that do not, which is the same each time in the life of the objects.
+func (t *Task) Kcmp(a, b *Task, kind int32, i, j uint64) (int, error) {
+	switch kind {
+	case kcmpFile:
+		fa, err := a.fileOf(t, i)
+		if err != nil {
+			return 0, err
+		}
+		defer fa.DecRef()
+		fb, err := b.fileOf(t, j)
+		if err != nil {
+			return 0, err
+		}
+		defer fb.DecRef()
+		return t.k.order(fa, fb), nil
+	case kcmpVM:
+		return t.k.order(a.peek(func(x *Task) any { return x.mm }), b.peek(func(x *Task) any { return x.mm })), nil
+	case kcmpFiles:
+		return t.k.order(a.peek(func(x *Task) any { return x.files }), b.peek(func(x *Task) any { return x.files })), nil
+	case kcmpFS:
+		return t.k.order(a.peek(func(x *Task) any { return x.fs }), b.peek(func(x *Task) any { return x.fs })), nil
+	case kcmpSighand:
+		return t.k.order(a.proc.sighand.Load(), b.proc.sighand.Load()), nil
+	case kcmpIO:
+		return t.k.order(a, b), nil // I/O contexts are not shared
+	case kcmpSysvsem, kcmpEpollTFD:
+		return 0, unix.EOPNOTSUPP
+	}
+	return 0, unix.EINVAL
+}
+
+func (t *Task) peek(f func(*Task) any) any {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return f(t)
+}
+
+func (t *Task) fileOf(caller *Task, fd uint64) (*vfs.File, error) {
+	files := t.GetFiles()
+	if files == nil || fd > 1<<31-1 {
+		return nil, unix.EBADF
+	}
+	defer files.DecRef(caller)
+	return files.Get(int32(fd))
+}
+
+// order compares two pointers: 0 if they are equal, else 1 or 2. Which of the two says
+// nothing about addresses.
+func (k *Kernel) order(a, b any) int {
+	if a == b {
+		return 0
+	}
+	return 1 + (cmp.Compare(k.objectID(a), k.objectID(b))+1)/2
+}
+
+// objectID is a number that an object keeps as long as it is compared: kcmp's users sort by it.
+func (k *Kernel) objectID(x any) uint64 {
+	k.kcmpMu.Lock()
+	defer k.kcmpMu.Unlock()
+	if k.kcmpIDs == nil {
+		k.kcmpIDs = make(map[any]uint64)
+	}
+	id, ok := k.kcmpIDs[x]
+	if !ok {
+		if len(k.kcmpIDs) > 4096 {
+			clear(k.kcmpIDs) // do not keep objects for ever
+		}
+		id = k.nextIno()
+		k.kcmpIDs[x] = id
+	}
+	return id
+}
