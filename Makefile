@@ -12,7 +12,7 @@ all: build
 build: bin/gosv
 
 bin/gosv: FORCE
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags="$(LDFLAGS)" -o $@ ./runsc-like
+	CGO_ENABLED=0 $(GO) build -ldflags="$(LDFLAGS)" -o $@ ./runsc-like
 
 run: build
 	bash tests/demo.sh

@@ -153,7 +153,7 @@ func (as *AddressSpace) faultLocked(addr uint64, w want, need *needPage) error {
 		return as.faultWrite(r, t, addr, w)
 	}
 	if w.kernel {
-		return nil
+		return nil // it goes by the page tables
 	}
 	return as.showAround(r, t, addr)
 }
@@ -421,15 +421,12 @@ func (as *AddressSpace) faultFile(r *region, t *table, addr uint64, w want, need
 	c := r.file.Cache
 	idx := r.fileIdx(addr)
 	private := !r.shared && w.access == platform.AccessWrite
-	first := minPageRun
+	first := 2 * minPageRun
 	if c.backing == nil && !c.anon {
 		// Pages that a mapping brings count as the file's: no more than asked for.
 		first = 1
 	}
 	lo, hi := as.block(r, addr, first, blockPages)
-	if private {
-		lo, hi = addr, addr+PageSize
-	}
 
 	c.mu.Lock()
 	sp := pagesOf(c.size.Load())
@@ -492,17 +489,6 @@ func (as *AddressSpace) faultFile(r *region, t *table, addr uint64, w want, need
 	}
 	c.mu.Unlock()
 
-	if private {
-		nf, got := as.takeRun(r, addr, 1, true)
-		if got == 0 {
-			c.m.DecRef(fs[0])
-			return errNoFrame
-		}
-		copy(as.m.Bytes(nf), as.m.Bytes(fs[0]))
-		c.m.DecRef(fs[0])
-		as.set(t, pageIdx(addr), nf, as.pteFlags(r, nf, false))
-		return as.show(addr, addr+PageSize)
-	}
 	for k, f := range fs {
 		if f != NoFrame {
 			as.set(t, pageIdx(lo)+k, f, as.pteFlags(r, f, dirty && k == at))
@@ -511,6 +497,10 @@ func (as *AddressSpace) faultFile(r *region, t *table, addr uint64, w want, need
 	if dirty {
 		c.m.caches.add(c)
 		c.m.caches.flushLater()
+	}
+	if private {
+		// Neighbours that are not copied are shown when they are touched.
+		return as.faultWrite(r, t, addr, w)
 	}
 	return as.show(lo, lo+uint64(n)<<PageShift)
 }

@@ -155,7 +155,6 @@ func (as *AddressSpace) advisePopulate(lo, hi uint64, write bool) error {
 type part struct {
 	file    *MapFile // held
 	off, n  uint64
-	shared  bool
 	refused error
 }
 
@@ -184,7 +183,7 @@ func (as *AddressSpace) adviseFile(lo, hi uint64, advice int) error {
 			continue
 		}
 		r.hold()
-		parts = append(parts, part{file: r.file, off: r.off + a - r.start, n: b - a, shared: r.shared})
+		parts = append(parts, part{file: r.file, off: r.off + a - r.start, n: b - a})
 	}
 	as.mu.RUnlock()
 	var err error

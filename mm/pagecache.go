@@ -313,7 +313,7 @@ func (c *PageCache) ensure(idx int64, n int) (int, error) {
 }
 
 const (
-	raMin = 16  // pages
+	raMin = 32  // pages
 	raMax = 128 // pages
 )
 

@@ -349,8 +349,7 @@ func (c *PageCache) Truncate(size int64) error {
 	}
 	c.wmu.Lock()
 	defer c.wmu.Unlock()
-	c.truncateLocked(size)
-	return nil
+	return c.truncateLocked(size)
 }
 
 // TruncateLocked is Truncate between Lock and Unlock.
@@ -358,16 +357,25 @@ func (c *PageCache) TruncateLocked(size int64) error {
 	if size < 0 || size > MaxFileSize {
 		return unix.EINVAL
 	}
-	c.truncateLocked(size)
-	return nil
+	return c.truncateLocked(size)
 }
 
-func (c *PageCache) truncateLocked(size int64) {
+func (c *PageCache) truncateLocked(size int64) error {
 	old := c.size.Load()
 	if size > old {
 		c.zeroTail(old)
 	}
+	if c.backing != nil {
+		c.syncMu.Lock()
+		defer c.syncMu.Unlock()
+	}
 	c.ioMu.Lock()
+	if b, ok := c.backing.(Truncater); ok {
+		if err := b.Truncate(size); err != nil {
+			c.ioMu.Unlock()
+			return err
+		}
+	}
 	c.mu.Lock()
 	c.size.Store(size)
 	fs := c.removeRange(pagesOf(size), 1<<62, nil)
@@ -379,6 +387,7 @@ func (c *PageCache) truncateLocked(size int64) {
 	}
 	c.ioMu.Unlock()
 	c.m.decRefRuns(fs)
+	return nil
 }
 
 // PunchHole makes [off, off+n) zero and frees its whole pages. A file with a

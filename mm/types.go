@@ -73,7 +73,8 @@ type Stats struct {
 // A Shrinker is a cache that can give memory back. Shrinkers are asked in order
 // of priority, low numbers first. Shrink frees up to target bytes and returns how
 // many it freed; hard means that the next step is to kill something. It is called
-// with no lock of an address space held, maybe under a page cache's wmu and ioMu.
+// with no lock of an address space held, maybe under a page cache's wmu and ioMu;
+// it must not allocate frames, nor wait for a guest.
 type Shrinker interface {
 	Name() string
 	Priority() int
@@ -83,10 +84,18 @@ type Shrinker interface {
 // Backing is where the pages of a file come from and go to. dst and src may be
 // several pages long; offsets are page aligned, src ends at the end of the file.
 // ReadPage returns less than len(dst) at the end of file only. Calls for one
-// PageCache may come at the same time, but not for the same page.
+// PageCache may come at the same time, but not for the same page. WritePage may
+// be called because memory is short: it must not wait for a guest.
 type Backing interface {
 	ReadPage(off int64, dst []byte) (int, error)
 	WritePage(off int64, src []byte) error
+}
+
+// Truncater may be implemented by a Backing whose size follows PageCache.Truncate.
+// It is called while no other call of the backing is under way; an error leaves
+// the file as it was.
+type Truncater interface {
+	Truncate(size int64) error
 }
 
 // Holer may be implemented by a Backing that can tell data and holes and make holes.

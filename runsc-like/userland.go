@@ -16,6 +16,7 @@ import (
 	"gosv.dev/vfs/dev"
 	"gosv.dev/vfs/devpts"
 	"gosv.dev/vfs/host"
+	"gosv.dev/vfs/overlay"
 	"gosv.dev/vfs/pipe"
 	"gosv.dev/vfs/tmpfs"
 )
@@ -40,6 +41,7 @@ func newRegistry(mem *mm.Memory) *vfs.Registry {
 	reg.Register(tmpfs.Type(mem))
 	reg.Register(tmpfs.RamfsType(mem))
 	reg.Register(devpts.Type())
+	reg.Register(overlay.Type())
 	dev.Register(reg, dev.Options{Memory: mem})
 	return reg
 }
@@ -64,8 +66,16 @@ func (b *booter) mountRoot(reg *vfs.Registry, fds []int, procSelfFD int) (*vfs.M
 	if err != nil {
 		return nil, err
 	}
-	sb := lower
-	_ = ctx
+	upper, err := tmpfs.New(ctx, b.mem, "upper", "mode=0755")
+	if err != nil {
+		return nil, err
+	}
+	// A layer is named by a path, so it needs to be mounted: in a namespace that nobody else sees.
+	lowerNS := vfs.NewMountNamespace(vfs.NewRegistry(), cred.InitUserNS(), lower, unix.MS_RDONLY)
+	sb, err := overlay.NewScratch("overlay", []vfs.Path{lowerNS.Root()}, upper)
+	if err != nil {
+		return nil, err
+	}
 	ns := vfs.NewMountNamespace(reg, cred.InitUserNS(), sb, 0)
 	for i, v := range b.config.Volumes {
 		vol, err := host.New(b.mem, fds[i+1], host.Options{Name: v.Host, ReadOnly: v.ReadOnly, UIDs: uids, GIDs: gids, ProcSelfFD: procSelfFD})

@@ -64,6 +64,9 @@ func (s *sink) String() string {
 type testLog struct{ t *testing.T }
 
 func (l testLog) Write(b []byte) (int, error) {
+	if os.Getenv("GOSV_TEST_STRACE") != "" {
+		return os.Stderr.Write(b) // in order with the calls
+	}
 	l.t.Log(strings.TrimSpace(string(b)))
 	return len(b), nil
 }
@@ -80,9 +83,13 @@ func newSandbox(t *testing.T, edit func(*sentry.Config)) *sandbox {
 	sb, err := tmpfs.New(vfs.KernelContext(), mem, "root", "mode=0755")
 	require.NoError(t, err)
 	mounts := vfs.NewMountNamespace(reg, cred.InitUserNS(), sb, 0)
+	table := syscalls.NewTable()
+	if os.Getenv("GOSV_TEST_STRACE") != "" {
+		table.Strace = syscalls.NewStrace(os.Stderr)
+	}
 	cfg := sentry.Config{
-		Memory: mem, Platform: p, Syscalls: syscalls.NewTable(), VFS: reg, Mounts: mounts,
-		Log: slog.New(slog.NewTextHandler(testLog{t}, nil)),
+		Memory: mem, Platform: p, Syscalls: table, VFS: reg, Mounts: mounts,
+		Log: slog.New(slog.NewTextHandler(testLog{t}, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	if edit != nil {
 		edit(&cfg)

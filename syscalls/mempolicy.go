@@ -236,8 +236,12 @@ func migratePages(t *sentry.Task, pid int32, maxnode uint64, old, new usermem.Ad
 	if err != nil {
 		return 0, err
 	}
-	if _, err := otherTask(t, pid); err != nil {
+	o, err := otherTask(t, pid)
+	if err != nil {
 		return 0, err
+	}
+	if !t.PtraceMayAccess(o, sentry.PtraceRead|sentry.PtraceRealCreds) {
+		return 0, unix.EPERM
 	}
 	if any && !first {
 		return 0, unix.EINVAL
@@ -262,7 +266,7 @@ func movePages(t *sentry.Task, pid int32, count uint64, pages, nodes, status use
 		return 0, unix.EINVAL
 	}
 	defer as.DecUsers()
-	if o.Process() != t.Process() && !sameUser(t, o) {
+	if !t.PtraceMayAccess(o, sentry.PtraceRead|sentry.PtraceRealCreds) {
 		return 0, unix.EPERM
 	}
 	for i := range count {
@@ -293,12 +297,4 @@ func movePages(t *sentry.Task, pid int32, count uint64, pages, nodes, status use
 		}
 	}
 	return 0, nil
-}
-
-// sameUser tells whether t may look into o's memory (a part of Linux's ptrace access check).
-func sameUser(t, o *sentry.Task) bool {
-	c, oc := t.Cred(), o.Cred()
-	same := c.FSUID == oc.UID && c.FSUID == oc.EUID && c.FSUID == oc.SUID &&
-		c.FSGID == oc.GID && c.FSGID == oc.EGID && c.FSGID == oc.SGID
-	return same || c.HasIn(oc.UserNS, unix.CAP_SYS_PTRACE)
 }

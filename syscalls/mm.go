@@ -303,3 +303,51 @@ func memfdCreate(t *sentry.Task, addr usermem.Addr, flags uint32) (uintptr, erro
 	}
 	return newFD(t, f, flags&unix.MFD_CLOEXEC != 0)
 }
+
+// process_madvise(2)
+func processMadvise(t *sentry.Task, pidfd int32, vec usermem.Addr, n uint64, advice int32, flags uint32) (uintptr, error) {
+	if flags != 0 {
+		return 0, unix.EINVAL
+	}
+	rs, err := readIovec(t.MM(), vec, n)
+	if err != nil {
+		return 0, err
+	}
+	f, err := t.Files().Get(pidfd)
+	if err != nil {
+		return 0, err
+	}
+	defer f.DecRef()
+	pid, _, err := sentry.PIDOfFile(f)
+	if err != nil {
+		return 0, err
+	}
+	o := t.Kernel().Task(t.Kernel().RootPIDNS(), pid.Root())
+	if o == nil {
+		return 0, unix.ESRCH
+	}
+	switch advice {
+	case unix.MADV_COLD, unix.MADV_PAGEOUT, unix.MADV_WILLNEED, unix.MADV_COLLAPSE:
+	default:
+		return 0, unix.EINVAL
+	}
+	if !t.PtraceMayAccess(o, sentry.PtraceRead) || !t.Cred().HasInitial(unix.CAP_SYS_NICE) {
+		return 0, unix.EPERM
+	}
+	as := o.GetMM()
+	if as == nil {
+		return 0, unix.ESRCH
+	}
+	defer as.DecUsers()
+	done := uint64(0)
+	for _, r := range rs {
+		if err := as.MAdvise(r.Start, r.Len, int(advice)); err != nil {
+			if done == 0 {
+				return 0, err
+			}
+			break
+		}
+		done += r.Len
+	}
+	return uintptr(done), nil
+}

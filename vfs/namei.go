@@ -1,7 +1,9 @@
 package vfs
 
 import (
+	"runtime"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -578,10 +580,23 @@ func Lookup(ctx Context, start Path, path string, flags LookupFlags) (Path, erro
 		if err != errRetry {
 			return p, err
 		}
-		if try == 1000 {
+		if !again(try) {
 			return Path{}, unix.ESTALE
 		}
 	}
+}
+
+// again lets those run who are dropping what the walk met, and says whether to walk again.
+func again(try int) bool {
+	switch {
+	case try > 2000:
+		return false
+	case try > 20:
+		time.Sleep(20 * time.Microsecond)
+	case try > 0:
+		runtime.Gosched()
+	}
+	return true
 }
 
 func (w *walker) lookupOnce(start Path, path string) (Path, error) {
@@ -619,7 +634,7 @@ func (w *walker) lookupParent(ctx Context, start Path, path string, flags Lookup
 			}
 		}
 		w.end()
-		if err == errRetry && try < 1000 {
+		if err == errRetry && again(try) {
 			continue
 		}
 		if err == errRetry {

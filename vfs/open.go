@@ -85,7 +85,7 @@ func openCreate(ctx Context, start Path, path string, flags, mode uint32, lf Loo
 		if err != errRetry {
 			return f, err
 		}
-		if try == 1000 {
+		if !again(try) {
 			return nil, unix.ESTALE
 		}
 	}

@@ -135,9 +135,6 @@ func (sb *Superblock) DecRef() {
 }
 
 func (sb *Superblock) lruAdd(d *Dentry) {
-	if sb.lruHead.lruNext == nil {
-		return
-	}
 	sb.lruMu.Lock()
 	if !d.inLRU && !d.has(dUnhashed) {
 		h := &sb.lruHead

@@ -11,8 +11,7 @@ int main(void) {
 	handle(SIGUSR1, h, 0);
 	long r = syscall(SYS_clone3, &a, sizeof a);
 	if (r == 0) {
-		IS(ctid == getpid());
-		_exit(7);
+		_exit(ctid == getpid() ? 7 : 1);
 	}
 	IS(ptid == r);
 	IS(ctid == 0);

@@ -12,8 +12,8 @@ static int copy_self(const char *to) {
 int main(int argc, char **argv) {
 	if (argc > 1 && strcmp(argv[1], "again") == 0) {
 		gate g = {{atoi(argv[2]), -1}};
-		printf("running\n");
 		gate_wait(g);
+		printf("running\n");
 		return 0;
 	}
 	int out = copy_self("copy");

@@ -20,9 +20,9 @@ int main(void) {
 	pid_t k = CHILD({ int d = open("f", O_RDWR); gate_open(g); RET(flock(d, LOCK_EX)); });
 	gate_wait(g);
 	ms(40);
-	RET(flock(b, LOCK_UN));
+	MUST(flock(b, LOCK_UN));
 	reap("waiter", k);
-	RET(flock(b, 99));
+	RET(flock(b, 16));
 	RET(flock(99, LOCK_EX));
 	RET(flock(open("f", O_PATH), LOCK_EX));
 	// fcntl locks and flock do not meet.

@@ -35,8 +35,8 @@ int main(void) {
 		ms(5);
 		n = fx(m, FUTEX_WAKE, 1, NULL);
 	}
-	printf("woken through the other mapping: %ld\n", n);
 	reap("child", c);
+	printf("woken through the other mapping: %ld\n", n);
 	// Private operations do not meet shared waiters; a private mapping's word belongs to this process.
 	int *p = (int *)anon(1);
 	c = CHILD({ struct timespec t = {0, 80000000}; RET(fx(p, FUTEX_WAIT, 0, &t)); });

@@ -19,7 +19,7 @@ int main(void) {
 	pid_t c = CHILD({ gate_open(g); OK(open("f", O_WRONLY)); });
 	gate_wait(g);
 	ms(40);
-	RET(fcntl(fd, F_SETLEASE, F_UNLCK));
+	MUST(fcntl(fd, F_SETLEASE, F_UNLCK));
 	reap("writer waited", c);
 	RET(fcntl(fd, F_SETLEASE, F_WRLCK));
 	RET(fcntl(fd, F_GETLEASE));

@@ -42,6 +42,6 @@ int main(void) {
 	RET(syscall(SYS_mount_setattr, AT_FDCWD, "n", 0, &a, sizeof a));
 	RET(syscall(SYS_mount_setattr, AT_FDCWD, "n", 0, &a, 4));
 	RET(syscall(SYS_open_tree, AT_FDCWD, "none", 0));
-	RET(syscall(SYS_open_tree, AT_FDCWD, "m", 0x800));
+	RET(syscall(SYS_open_tree, AT_FDCWD, "m", 0x40000000));
 	return 0;
 }

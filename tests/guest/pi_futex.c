@@ -25,7 +25,7 @@ int main(void) {
 	gate_wait(g);
 	ms(50);
 	IS(w & FUTEX_WAITERS);
-	RET(fx(FUTEX_UNLOCK_PI, NULL));
+	MUST(fx(FUTEX_UNLOCK_PI, NULL));
 	pthread_join(t, NULL);
 	IS(w == 0);
 	RET(fx(FUTEX_UNLOCK_PI, NULL));

@@ -14,10 +14,10 @@ int main(void) {
 			IS(getppid() == 0);
 			IS(getsid(0) == 0);
 			pid_t k = CHILD({ IS(getpid() == 2); IS(getppid() == 1); });
-			IS(k == 2);
 			reap("second", k);
+			IS(k == 2);
 			// An orphan comes to pid 1.
-			pid_t mid = CHILD({ CHILD({ ms(30); IS(getppid() == 1); _exit(7); }); });
+			pid_t mid = CHILD({ CHILD({ ms(30); _exit(getppid() == 1 ? 7 : 1); }); });
 			reap("middle", mid);
 			int st;
 			IS(wait(&st) == 4);
@@ -30,12 +30,11 @@ int main(void) {
 			printf("init lives\n");
 			RET(unshare(CLONE_NEWPID));
 			pid_t nested = CHILD(IS(getpid() == 1));
-			IS(nested > 1);
 			reap("nested", nested);
+			IS(nested > 1);
 			_exit(9);
 		});
-		IS(in > 1);
-		RET(kill(in, 0));
+		CHECK(in > 1 && kill(in, 0) == 0);
 		reap("init of the namespace", in);
 		RET(fork());
 	});

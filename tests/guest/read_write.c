@@ -21,13 +21,11 @@ int main(void) {
 	RET(pread(fd, b, 1, -1));
 	RET(pwrite(fd, b, 1, -1));
 	RET(pwrite(fd, b, 1, INT64_MAX));
-	RET(lseek(fd, INT64_MAX, SEEK_SET) == INT64_MAX || errno == EINVAL);
 	RET(lseek(fd, 5, SEEK_SET));
 	RET(read(fd, BAD, 2));
 	RET(lseek(fd, 0, SEEK_CUR));
 	RET(read(fd, b, 0));
 	RET(read(-1, b, 1));
-	RET(read(fd, b, (size_t)-1) == -1 || 1);
 	int d = open(".", O_RDONLY);
 	RET(read(d, b, 1));
 	RET(write(d, b, 1));

@@ -24,7 +24,7 @@ int main(void) {
 	printf("state %c\n", state_of(c));
 	kill(c, SIGSTOP);
 	kill(c, SIGCONT);
-	RET(waitpid(c, &st, WCONTINUED) == c);
+	CHECK(waitpid(c, &st, WCONTINUED) == c);
 	ms(50);
 	kill(c, SIGSTOP);
 	waitpid(c, &st, WUNTRACED);

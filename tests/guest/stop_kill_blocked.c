@@ -21,7 +21,7 @@ static void in_write(void) { char b[65536]; int q[2]; pipe(q); for (;;) write(q[
 static void in_wait(void) { CHILD({ prctl(PR_SET_PDEATHSIG, SIGKILL); for (;;) pause(); }); wait(NULL); }
 static void in_flock(void) { int fd = open("l", O_RDWR | O_CREAT, 0644); flock(fd, LOCK_EX); }
 static void in_fifo(void) { open("fifo", O_RDONLY); }
-static void in_epoll(void) { struct epoll_event e; for (;;) epoll_wait(epoll_create1(0), &e, 1, -1); // EINTR after a stop }
+static void in_epoll(void) { struct epoll_event e; for (;;) epoll_wait(epoll_create1(0), &e, 1, -1); /* EINTR after a stop */ }
 static void in_futex(void) { int f = 0; syscall(SYS_futex, &f, 0, 0, NULL); }
 static void in_accept(void) { struct sockaddr_un a = {AF_UNIX, "s"}; int s = socket(AF_UNIX, SOCK_STREAM, 0); bind(s, (void *)&a, sizeof a); listen(s, 1); accept(s, NULL, NULL); }
 static void in_vfork(void) { if (vfork() == 0) { prctl(PR_SET_PDEATHSIG, SIGKILL); for (;;) pause(); } }

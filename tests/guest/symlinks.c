@@ -38,8 +38,6 @@ int main(void) {
 	memset(big, 'x', sizeof big);
 	big[4096] = 0;
 	RET(symlink(big, "big"));
-	big[4095] = 0;
-	RET(symlink(big, "big") < 0 ? 0 : 0);
 	RET(link("d/rel", "hard"));
 	lstat("hard", &st);
 	printf("hard link to the link itself: %d\n", S_ISLNK(st.st_mode));

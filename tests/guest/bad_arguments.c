@@ -1,0 +1,51 @@
+// Wrong numbers and addresses to calls of many kinds: always the errno, never harm.
+#include "check.h"
+int main(void) {
+	long bad = 8, k = 0x7fffffff;
+	RET(syscall(SYS_read, k, bad, 1));
+	RET(syscall(SYS_pread64, 0, bad, 1, -1));
+	RET(syscall(SYS_readv, 0, bad, 3));
+	RET(syscall(SYS_openat, AT_FDCWD, bad, 0));
+	RET(syscall(SYS_stat, bad, bad));
+	RET(syscall(SYS_pipe, bad));
+	RET(syscall(SYS_nanosleep, bad, 0));
+	RET(syscall(SYS_execve, bad, bad, bad));
+	RET(syscall(SYS_wait4, -1, bad, 0, 0));
+	RET(syscall(SYS_getdents64, k, bad, 100));
+	RET(syscall(SYS_rename, bad, "x"));
+	RET(syscall(SYS_mkdir, bad, 0));
+	RET(syscall(SYS_readlink, "/proc/self/exe", bad, 10));
+	RET(syscall(SYS_chmod, bad, 0));
+	RET(syscall(SYS_gettimeofday, bad, 0));
+	RET(syscall(SYS_getrlimit, 0, bad));
+	RET(syscall(SYS_sigaltstack, bad, 0));
+	RET(syscall(SYS_mount, bad, bad, bad, 0, 0) < 0);
+	RET(syscall(SYS_setxattr, bad, bad, bad, 1, 0));
+	RET(syscall(SYS_epoll_ctl, k, 1, 0, bad));
+	RET(syscall(SYS_timer_create, CLOCK_MONOTONIC, bad, bad));
+	RET(syscall(SYS_mq_open, bad, 0, 0, 0));
+	RET(syscall(SYS_pselect6, 0, 0, 0, 0, bad, 0));
+	RET(syscall(SYS_utimensat, AT_FDCWD, bad, bad, 0));
+	RET(syscall(SYS_signalfd4, -1, bad, 8, 0));
+	RET(syscall(SYS_prlimit64, 0, 0, bad, 0));
+	RET(syscall(SYS_sendmsg, 0, bad, 0));
+	RET(syscall(SYS_bind, 0, bad, 10));
+	RET(syscall(SYS_socketpair, AF_UNIX, SOCK_STREAM, 0, bad));
+	RET(syscall(SYS_clock_gettime, CLOCK_REALTIME_COARSE, bad));
+	RET(syscall(SYS_times, bad));
+	RET(syscall(SYS_uname, bad));
+	RET(syscall(SYS_getitimer, 0, bad));
+	RET(syscall(SYS_getgroups, 100, bad) >= -1 ? 0 : 1);
+	RET(syscall(SYS_sched_getaffinity, 0, 128, bad));
+	RET(syscall(SYS_sched_setaffinity, 0, 128, bad));
+	RET(syscall(SYS_capget, bad, bad));
+	RET(syscall(SYS_rt_sigaction, SIGINT, bad, 0, 8));
+	RET(syscall(SYS_ioctl, k, 0, 0));
+	RET(syscall(SYS_fcntl, k, 0, 0));
+	RET(syscall(SYS_lseek, k, 0, 0));
+	RET(syscall(SYS_statx, AT_FDCWD, bad, 0, 0, bad));
+	RET(syscall(SYS_memfd_create, bad, 0));
+	RET(syscall(SYS_inotify_add_watch, k, bad, 1));
+	RET(syscall(SYS_process_vm_readv, getpid(), bad, 1, bad, 1, 0));
+	return 0;
+}
