@@ -64,7 +64,7 @@ func (s *sink) String() string {
 type testLog struct{ t *testing.T }
 
 func (l testLog) Write(b []byte) (int, error) {
-	if os.Getenv("GOSV_TEST_STRACE") != "" {
+	if os.Getenv("GOSV_TEST_LOG") != "" {
 		return os.Stderr.Write(b) // in order with the calls
 	}
 	l.t.Log(strings.TrimSpace(string(b)))
@@ -158,8 +158,8 @@ func (s *sandbox) run(argv ...string) sentry.WaitStatus {
 	require.NoError(s.t, err)
 	select {
 	case <-s.k.Done():
-	case <-time.After(30 * time.Second):
-		s.t.Fatalf("the program hangs; output so far:\n%s", s.out)
+	case <-time.After(20 * time.Second):
+		s.t.Fatalf("the program hangs; output so far:\n%s\n%s", s.out, s.k.Dump())
 	}
 	return s.k.Wait()
 }

@@ -217,10 +217,14 @@ func (d *Dentry) remove(c *Dentry) bool {
 }
 
 // add inserts a dentry for name with i (nil: negative), whose reference it takes over,
-// unless there is one already: then that one is returned. DirMu is held.
-func (d *Dentry) add(name string, hash uint64, i *Inode) *Dentry {
+// unless there is one already: then that one is returned. DirMu is held. With pin the
+// result is pinned before anybody can drop it.
+func (d *Dentry) add(name string, hash uint64, i *Inode, pin bool) *Dentry {
 	d.childMu.Lock()
 	if c := d.child(name, hash); c != nil {
+		if pin {
+			c.pin()
+		}
 		if c.Inode() != nil || i == nil {
 			d.childMu.Unlock()
 			if i != nil {
@@ -234,6 +238,9 @@ func (d *Dentry) add(name string, hash uint64, i *Inode) *Dentry {
 	}
 	c := newDentry(d, name, hash, i)
 	c.used.Store(true)
+	if pin {
+		c.pin()
+	}
 	d.insert(c)
 	d.childMu.Unlock()
 	d.sb.lruAdd(c)

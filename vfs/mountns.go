@@ -76,7 +76,7 @@ func (ns *MountNamespace) DecRef() {
 	ns.reg.mountMu.Lock()
 	var gone []*Mount
 	if ns.root != nil {
-		gone = ns.reg.umountTree(ns.root, true)
+		gone = ns.reg.umountTree(ns.root, false)
 		ns.root = nil
 	}
 	ns.reg.mountMu.Unlock()

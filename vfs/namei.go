@@ -351,12 +351,30 @@ func lookupLocked(ctx Context, d *Dentry, name string, h uint64) (*Dentry, error
 		if d.sb.NoNegative {
 			return nil, nil
 		}
-		return d.add(name, h, nil), nil
+		return d.add(name, h, nil, false), nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	return d.add(name, h, i), nil
+	return d.add(name, h, i, false), nil
+}
+
+// lookupPinned is lookupLocked for who changes the directory: the dentry that it finds is pinned, so
+// that it is not dropped meanwhile.
+func lookupPinned(ctx Context, d *Dentry, name string, h uint64) (*Dentry, error) {
+	for {
+		c, err := lookupLocked(ctx, d, name, h)
+		if c == nil || err != nil {
+			return nil, err
+		}
+		if c.tryPin() {
+			if !c.has(dUnhashed) {
+				return c, nil
+			}
+			c.unpin()
+		}
+		runtime.Gosched()
+	}
 }
 
 // intoMount goes to the root of what is mounted on p, and on that.

@@ -171,7 +171,7 @@ func notifyInode(i *Inode, mask uint32, d *Dentry) {
 }
 
 // notifyName sends an event on a name in a directory.
-func notifyName(dir, child *Dentry, mask uint32, name string) {
+func notifyName(dir *Dentry, mask uint32, name string) {
 	di := dir.Inode()
 	if di.SB.watched.Load() == 0 || di.marks.Load() == nil {
 		return
@@ -211,7 +211,7 @@ func notifyMove(from, to, moved *Dentry, oldName, newName string, cookie uint32)
 	}
 	from.Inode().send(&NotifyEvent{Mask: unix.IN_MOVED_FROM | dir, Cookie: cookie, Name: oldName})
 	to.Inode().send(&NotifyEvent{Mask: unix.IN_MOVED_TO | dir, Cookie: cookie, Name: newName})
-	i.send(&NotifyEvent{Mask: unix.IN_MOVE_SELF | dir})
+	i.send(&NotifyEvent{Mask: unix.IN_MOVE_SELF})
 }
 
 // Directory notification (fcntl F_NOTIFY): signals on changes in a directory.

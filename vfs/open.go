@@ -211,12 +211,15 @@ func (w *walker) create(flags, mode uint32) (p Path, created bool, err error) {
 	di := dir.Inode()
 	h := hashName(w.last)
 	di.DirMu.Lock()
-	c, err := lookupLocked(ctx, dir.Dentry, w.last, h)
+	c, err := lookupPinned(ctx, dir.Dentry, w.last, h)
 	if err != nil {
 		di.DirMu.Unlock()
 		return Path{}, false, err
 	}
 	if inodeOf(c) == nil {
+		if c != nil {
+			defer c.unpin() // the negative dentry, which may become the file's
+		}
 		err = dir.WantWrite()
 		if err == nil {
 			err = mayCreate(ctx, dir)
@@ -229,17 +232,16 @@ func (w *walker) create(flags, mode uint32) (p Path, created bool, err error) {
 			di.DirMu.Unlock()
 			return Path{}, false, err
 		}
-		c = dir.Dentry.add(w.last, h, i)
+		c = dir.Dentry.add(w.last, h, i, true)
 		created = true
 	}
-	p = Path{dir.Mount, c}
-	ok := p.TryIncRef()
 	di.DirMu.Unlock()
-	if !ok {
-		return Path{}, false, errRetry
+	if dir.Mount != nil {
+		dir.Mount.IncRef()
 	}
+	p = Path{dir.Mount, c}
 	if created {
-		notifyName(dir.Dentry, c, unix.IN_CREATE, w.last)
+		notifyName(dir.Dentry, unix.IN_CREATE, w.last)
 	}
 	return p, created, nil
 }
@@ -449,13 +451,13 @@ func openPath(ctx Context, p Path, flags uint32, checked bool) (*File, error) {
 		return nil, err
 	}
 	f.setOps(ops)
+	f.notify(unix.IN_OPEN)
 	if trunc && typ == unix.S_IFREG {
 		if err := truncateOpen(ctx, p, f); err != nil {
 			f.DecRef()
 			return nil, err
 		}
 	}
-	f.notify(unix.IN_OPEN)
 	return f, nil
 }
 

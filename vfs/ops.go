@@ -65,7 +65,10 @@ func createIn(ctx Context, dir Path, name string, trailing, isDir bool, f func(d
 	}
 	h := hashName(name)
 	di.DirMu.Lock()
-	c, err := lookupLocked(ctx, dir.Dentry, name, h)
+	c, err := lookupPinned(ctx, dir.Dentry, name, h)
+	if c != nil {
+		defer c.unpin()
+	}
 	if err == nil && inodeOf(c) != nil {
 		err = unix.EEXIST
 	}
@@ -86,14 +89,13 @@ func createIn(ctx Context, dir Path, name string, trailing, isDir bool, f func(d
 		di.DirMu.Unlock()
 		return Path{}, err
 	}
-	d := dir.Dentry.add(name, h, i)
-	d.pin()
+	d := dir.Dentry.add(name, h, i, true)
 	di.DirMu.Unlock()
 	mask := uint32(unix.IN_CREATE)
 	if isDir {
 		mask |= unix.IN_ISDIR
 	}
-	notifyName(dir.Dentry, d, mask, name)
+	notifyName(dir.Dentry, mask, name)
 	if dir.Mount != nil {
 		dir.Mount.IncRef()
 	}
@@ -192,10 +194,13 @@ func Link(ctx Context, oldStart Path, oldPath string, newStart Path, newPath str
 	}
 	target := old.Inode()
 	p, err := createIn2(ctx, dir, old, w.last, w.trailing, func(di *Inode, name string) (*Inode, error) {
-		return linkInode(ctx, di, name, target)
+		i, err := linkInode(ctx, di, name, target)
+		if err == nil {
+			notifyInode(target, unix.IN_ATTRIB, nil)
+		}
+		return i, err
 	})
 	if err == nil {
-		notifyInode(target, unix.IN_ATTRIB, old.Dentry)
 		p.DecRef()
 	}
 	return err
@@ -288,7 +293,7 @@ func remove(ctx Context, start Path, path string, isDir bool) error {
 	}
 	name := w.last
 	di.DirMu.Lock()
-	d, err := lookupLocked(ctx, dir.Dentry, name, hashName(name))
+	d, err := lookupPinned(ctx, dir.Dentry, name, hashName(name))
 	if err != nil {
 		di.DirMu.Unlock()
 		return err
@@ -309,9 +314,11 @@ func remove(ctx Context, start Path, path string, isDir bool) error {
 	}
 	if err != nil {
 		di.DirMu.Unlock()
+		if d != nil {
+			d.unpin()
+		}
 		return err
 	}
-	d.pin()
 	vi.IncRef()
 	isDirInode := vi.IsDir()
 	if isDirInode {
@@ -336,16 +343,20 @@ func remove(ctx Context, start Path, path string, isDir bool) error {
 	di.DirMu.Unlock()
 	if err == nil {
 		dir.registry().detachMountsOn(d)
-		mask := uint32(unix.IN_DELETE)
-		if isDirInode {
-			mask |= unix.IN_ISDIR
-		} else {
-			notifyInode(vi, unix.IN_ATTRIB, d)
+		if !isDirInode {
+			notifyInode(vi, unix.IN_ATTRIB, nil) // the number of links
 		}
-		notifyName(dir.Dentry, d, mask, name)
 	}
 	d.unpin()
 	vi.DecRef()
+	// Watchers of the file itself have been told that it has gone.
+	if err == nil {
+		mask := uint32(unix.IN_DELETE)
+		if isDirInode {
+			mask |= unix.IN_ISDIR
+		}
+		notifyName(dir.Dentry, mask, name)
+	}
 	return err
 }
 
@@ -428,17 +439,23 @@ func renameLocked(ctx Context, ow, nw *walker, from, to Path, above *Dentry, fro
 	fi, ti := from.Inode(), to.Inode()
 	oldName, newName := ow.last, nw.last
 	oh, nh := hashName(oldName), hashName(newName)
-	old, err := lookupLocked(ctx, fd, oldName, oh)
+	old, err := lookupPinned(ctx, fd, oldName, oh)
 	if err != nil {
 		return err
+	}
+	if old != nil {
+		defer old.unpin()
 	}
 	si := inodeOf(old)
 	if si == nil {
 		return unix.ENOENT
 	}
-	target, err := lookupLocked(ctx, td, newName, nh)
+	target, err := lookupPinned(ctx, td, newName, nh)
 	if err != nil {
 		return err
+	}
+	if target != nil {
+		defer target.unpin()
 	}
 	vi := inodeOf(target)
 	exchange := flags&unix.RENAME_EXCHANGE != 0
@@ -496,12 +513,6 @@ func renameLocked(ctx Context, ow, nw *walker, from, to Path, above *Dentry, fro
 	if reg.localMountpoint(old, ns) || vi != nil && reg.localMountpoint(target, ns) {
 		return unix.EBUSY
 	}
-	old.pin()
-	defer old.unpin()
-	if target != nil {
-		target.pin()
-		defer target.unpin()
-	}
 	victimDir := vi != nil && vi.IsDir() && !exchange
 	if victimDir {
 		vi.DirMu.Lock()
@@ -547,7 +558,7 @@ func renameLocked(ctx Context, ow, nw *walker, from, to Path, above *Dentry, fro
 		notifyMove(td, fd, target, newName, oldName, nextCookie(sb))
 	} else if vi != nil {
 		if !vi.IsDir() {
-			notifyInode(vi, unix.IN_ATTRIB, target)
+			notifyInode(vi, unix.IN_ATTRIB, nil)
 		}
 	}
 	return nil

@@ -2,6 +2,7 @@ package unix
 
 import (
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -101,6 +102,43 @@ func (s *Socket) carried(f func(*Socket)) {
 	for _, p := range pending {
 		p.carried(f)
 	}
+}
+
+// collector runs collect in the background, at most a tenth of the time: a guest that
+// keeps many sockets in flight must not slow down every close.
+type collector struct {
+	mu        sync.Mutex
+	scheduled bool
+	pause     time.Duration
+}
+
+var gc collector
+
+// schedule has garbage collected soon.
+func (c *collector) schedule() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.scheduled {
+		return
+	}
+	c.scheduled = true
+	time.AfterFunc(c.pause, func() {
+		c.mu.Lock()
+		c.scheduled = false
+		c.mu.Unlock()
+		start := time.Now()
+		collect()
+		c.mu.Lock()
+		c.pause = 10 * time.Since(start)
+		c.mu.Unlock()
+	})
+}
+
+// any tells whether sockets are in flight.
+func (t *inflight) any() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.sockets) > 0
 }
 
 // collect finds garbage and frees it.

@@ -74,7 +74,7 @@ func (q *messageQueue) takeAll() *message {
 }
 
 // Messages are reused, with their buffers, in three sizes.
-var sizes = [...]int{256, 4096, 32768}
+var sizes = [...]int{256, 4096, maxChunk}
 
 var pools = [len(sizes)]sync.Pool{}
 
@@ -106,18 +106,25 @@ func (m *message) free() {
 	}
 }
 
+// What fits into the head of a socket buffer; the rest of a message lies in pages.
+const (
+	maxHead  = 4096 - 320
+	maxChunk = maxHead + 32768 // the most of a stream that one message takes
+)
+
 // cost is what Linux charges for a message of n bytes: its socket buffer.
 func cost(n int) int64 {
-	const head, info = 256, 320
-	n += info
-	if n > 16384 {
-		return head + 16384 + int64(n-16384+4095)&^4095
+	const overhead, info, page = 256, 320, 4096
+	paged := 0
+	if n > maxHead {
+		paged = min(n, (n-maxHead+page-1)&^(page-1))
+		n -= paged
 	}
-	size := 512
-	for size < n {
-		size *= 2
+	head := 512
+	for head < n+info {
+		head *= 2
 	}
-	return int64(head + size)
+	return int64(overhead + head + (paged+page-1)&^(page-1))
 }
 
 // charge and uncharge count what s has sent and nobody has received.
@@ -234,7 +241,7 @@ func (s *Socket) sendStream(ctx vfs.Context, src *usermem.IO, to []byte, c *nets
 	}
 	var done int64
 	sndbuf := s.SendBuffer.Load()
-	limit := uint64(min(sndbuf/2-64, 32768))
+	limit := uint64(min(sndbuf/2-64, maxChunk))
 	for src.Len() > 0 {
 		if s.wmem.Load() >= sndbuf {
 			break

@@ -175,7 +175,7 @@ func (s *Socket) full(sender *Socket) bool {
 }
 
 func (s *Socket) fullLocked(sender *Socket) bool {
-	return s != sender && s.peer != sender && s.recv.n > s.backlog && !s.dead
+	return s != sender && s.peer != sender && s.recv.n > s.backlog && !s.dead && s.shut&shutRecv == 0
 }
 
 // EventRegister implements vfs.FileOps.
@@ -404,7 +404,9 @@ func (s *Socket) takeError() error {
 // Release implements vfs.FileOps.
 func (s *Socket) Release(*vfs.File) {
 	s.close()
-	collect()
+	if flight.any() {
+		gc.schedule()
+	}
 }
 
 func (s *Socket) close() {

@@ -30,6 +30,9 @@ const (
 
 // context implements platform.Context with a stub thread.
 type context struct {
+	// faultRip and faultAddr are the last fault, see access.
+	faultRip, faultAddr uint64
+
 	p *Platform
 
 	// Owned by the context's goroutine.

@@ -14,18 +14,21 @@ func isGone(err error) bool { return errors.Is(err, platform.ErrGone) }
 
 // access finds what kind of access faulted at addr. ptrace does not tell the processor's error code. What is
 // mapped there tells mostly: a fault on a page that can be read is a write, or a fetch if the instruction
-// is there. Where nothing is mapped the instruction is decoded; a write that is taken for a
-// read costs one more fault, which then comes with the page mapped.
+// is there. But another thread may have mapped the page since: what is allowed by now is reported
+// as allowed, and only the same fault once more as a write. Where that does not tell, the
+// instruction is decoded; a write that is taken for a read costs one more fault.
 func (c *context) access(as *addressSpace, st *arch.State, addr uint64) platform.Access {
+	again := c.faultRip == st.Rip && c.faultAddr == addr
+	c.faultRip, c.faultAddr = st.Rip, addr
 	m, mapped := as.lookup(addr)
-	if addr-st.Rip < 15 && (addr == st.Rip || addr%arch.PageSize == 0) && !(mapped && m.prot&platform.Exec != 0) {
+	if addr-st.Rip < 15 && (addr == st.Rip || addr%arch.PageSize == 0) &&
+		(!again || !mapped || m.prot&platform.Exec == 0) {
 		return platform.AccessExec
 	}
-	if mapped && m.prot&(platform.Read|platform.Write|platform.Exec) != 0 {
-		if m.prot&platform.Write != 0 {
-			// Allowed now: another thread mapped it meanwhile, or the change is still queued.
-			return platform.AccessRead
-		}
+	if mapped && m.prot&platform.Write != 0 {
+		return platform.AccessRead
+	}
+	if mapped && again && m.prot&(platform.Read|platform.Exec) != 0 {
 		return platform.AccessWrite
 	}
 	var code [16]byte

@@ -38,7 +38,7 @@ int main(void) {
 	pid_t c = CHILD({ MUST(unshare(CLONE_NEWNS)); MUST(mount("t", "m", "tmpfs", 0, NULL)); close(file_with("m/in", "in the child's namespace")); gate_open(g); gate_wait(h); });
 	gate_wait(g);
 	RET(access("m/in", F_OK));
-	char path[64], cwd[512];
+	char path[600], cwd[512];
 	getcwd(cwd, sizeof cwd);
 	snprintf(path, sizeof path, "/proc/%d/ns/mnt", c);
 	int ns = open(path, O_RDONLY);

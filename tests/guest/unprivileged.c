@@ -20,7 +20,7 @@ int main(void) {
 	RET(vhangup());
 	RET(swapoff("/none") < 0);
 	RET(prctl(PR_CAPBSET_DROP, 0));
-	RET(syscall(SYS_delete_module, "x", 0));
+	RET(syscall(SYS_delete_module, "x", 0) < 0);
 	RET(syscall(SYS_kexec_load, 0, 0, NULL, 0) < 0);
 	return 0;
 }

@@ -39,7 +39,7 @@ const (
 		unix.EPOLLET | unix.EPOLLEXCLUSIVE
 
 	// maxChain is how many epolls may watch each other in a row.
-	maxChain = 6
+	maxChain = 5
 )
 
 // Event is struct epoll_event.

@@ -82,6 +82,7 @@ func (d *sharedDir) Revalidate(_ vfs.Context, _ *vfs.Inode, name string, i *vfs.
 	if a.Btime != n.btime {
 		return false
 	}
+	n.addName(d.node, name, a.Nlink)
 	n.update(a, seen)
 	return true
 }
@@ -236,29 +237,14 @@ func (d *dir) Symlink(ctx vfs.Context, _ *vfs.Inode, name, target string) (*vfs.
 // Link implements vfs.InodeOps.
 func (d *dir) Link(_ vfs.Context, _ *vfs.Inode, name string, target *vfs.Inode) (*vfs.Inode, error) {
 	n := nodeOf(target)
-	parent, oldName := n.location()
-	n.fdMu.Lock()
-	nameless := n.kept
-	n.fdMu.Unlock()
 	h, err := d.modify(name, func(fd int) error {
-		if nameless || parent == nil {
-			proc := d.fs.opts.ProcSelfFD
-			if proc < 0 {
-				return unix.ENOENT
-			}
-			s, err := n.acquire(slotRead)
-			if err != nil {
-				return err
-			}
-			defer fds.done(s)
-			return unix.Linkat(proc, strconv.Itoa(s.fd), fd, name, unix.AT_SYMLINK_FOLLOW)
+		if proc := d.fs.opts.ProcSelfFD; proc >= 0 {
+			// Exactly this file, even if it has no name.
+			return n.withAny(func(s int) error {
+				return unix.Linkat(proc, strconv.Itoa(s), fd, name, unix.AT_SYMLINK_FOLLOW)
+			})
 		}
-		p, err := parent.acquire(slotPath)
-		if err != nil {
-			return err
-		}
-		defer fds.done(p)
-		return unix.Linkat(p.fd, oldName, fd, name, 0)
+		return n.at(func(dirfd int, oldName string) error { return unix.Linkat(dirfd, oldName, fd, name, 0) })
 	})
 	if err != nil {
 		return nil, err
@@ -272,7 +258,7 @@ func (d *dir) Link(_ vfs.Context, _ *vfs.Inode, name string, target *vfs.Inode) 
 	if keyOf(&st) != n.key {
 		return d.fs.inode(d.node, name, &st)
 	}
-	n.renamed(d.node, name)
+	n.renamed(d.node, name, st.Nlink)
 	n.changed()
 	target.IncRef()
 	return target, nil
@@ -298,12 +284,13 @@ func (d *dir) unlink(name string, victim *vfs.Inode, flags int) error {
 		return err
 	}
 	fds.done(h)
-	n.lostName()
+	n.lostName(d.node, name)
 	return nil
 }
 
 // lostName updates a node one of whose names has gone.
-func (n *node) lostName() {
+func (n *node) lostName(dir *node, name string) {
+	n.dropName(dir, name)
 	last := n.typ == unix.S_IFDIR
 	n.attrMu.Lock()
 	if last {
@@ -350,12 +337,14 @@ func (d *dir) Rename(_ vfs.Context, oldDir *vfs.Inode, oldName string, src *vfs.
 	if d != to {
 		d.dirChanged()
 	}
-	s.renamed(to.node, newName)
+	s.dropName(d.node, oldName)
+	s.renamed(to.node, newName, src.Attr().Nlink)
 	if flags&unix.RENAME_EXCHANGE != 0 {
-		v.renamed(d.node, oldName)
+		v.dropName(to.node, newName)
+		v.renamed(d.node, oldName, victim.Attr().Nlink)
 		v.changed()
 	} else if v != nil {
-		v.lostName()
+		v.lostName(to.node, newName)
 	}
 	s.changed()
 	return nil

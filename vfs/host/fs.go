@@ -239,11 +239,12 @@ func (fs *fileSystem) inode(parent *node, name string, st *unix.Statx_t) (*vfs.I
 	}
 	if n != nil && n.typ == attr.Mode&unix.S_IFMT && n.btime == attr.Btime && n.inode.TryIncRef() {
 		fs.mu.Unlock()
-		n.renamed(parent, name)
+		n.renamed(parent, name, attr.Nlink)
 		n.update(attr, seen)
 		return n.inode, nil
 	}
-	n = &node{fs: fs, key: k, typ: attr.Mode & unix.S_IFMT, btime: attr.Btime, parent: parent, name: name, attr: attr}
+	n = &node{fs: fs, key: k, typ: attr.Mode & unix.S_IFMT, btime: attr.Btime, attr: attr}
+	n.addName(parent, name, attr.Nlink)
 	var ops vfs.InodeOps
 	switch n.typ {
 	case unix.S_IFDIR:

@@ -2,6 +2,7 @@ package host
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,10 +32,10 @@ type node struct {
 	inode *vfs.Inode
 	root  bool
 
-	// locMu protects where the node was seen last.
-	locMu  sync.Mutex
-	parent *node // nil: the root, or without a name
-	name   string
+	// locMu protects the names that the node is known by, the newest last. There are none
+	// for the root, and for what has lost its name.
+	locMu sync.Mutex
+	names []location
 
 	// fdMu protects the descriptors.
 	fdMu sync.Mutex
@@ -59,19 +60,82 @@ type node struct {
 	xattrs atomic.Pointer[map[string][]byte]
 }
 
-func (n *node) setLocation(parent *node, name string) {
-	if parent == nil {
-		return
-	}
-	n.locMu.Lock()
-	n.parent, n.name = parent, name
-	n.locMu.Unlock()
+// location is a name in a directory.
+type location struct {
+	dir  *node
+	name string
 }
 
-func (n *node) location() (*node, string) {
+// maxNames is how many names of a file with several links are remembered.
+const maxNames = 256
+
+// addName notes a name. Only files with several links have more than one.
+func (n *node) addName(dir *node, name string, links uint32) {
+	if dir == nil {
+		return
+	}
+	l := location{dir, name}
 	n.locMu.Lock()
 	defer n.locMu.Unlock()
-	return n.parent, n.name
+	switch k := len(n.names); {
+	case k > 0 && n.names[k-1] == l:
+	case n.typ == unix.S_IFDIR || links <= 1:
+		n.names = append(n.names[:0:0], l)
+	default:
+		n.names = slices.DeleteFunc(slices.Clone(n.names), func(o location) bool { return o == l })
+		if len(n.names) >= maxNames {
+			n.names = slices.Delete(n.names, 0, 1)
+		}
+		n.names = append(n.names, l)
+	}
+}
+
+// dropName notes that a name has gone.
+func (n *node) dropName(dir *node, name string) {
+	n.locMu.Lock()
+	defer n.locMu.Unlock()
+	n.names = slices.DeleteFunc(slices.Clone(n.names), func(o location) bool { return o == location{dir, name} })
+}
+
+// locations are the names, the newest last. The slice is not changed.
+func (n *node) locations() []location {
+	n.locMu.Lock()
+	defer n.locMu.Unlock()
+	return slices.Clip(n.names)
+}
+
+// at calls f with the descriptor of the directory and the name, for one name after the other until f
+// finds the node there. f returns ENOENT or ESTALE if it does not.
+func (n *node) at(f func(dirfd int, name string) error) error {
+	if n.root {
+		return f(n.fs.rootFD, ".")
+	}
+	names := n.locations()
+	err := error(unix.ESTALE)
+	for i := len(names) - 1; i >= 0; i-- {
+		d, derr := names[i].dir.acquire(slotPath)
+		if derr != nil {
+			err = derr
+			continue
+		}
+		err = f(d.fd, names[i].name)
+		fds.done(d)
+		if err != unix.ENOENT && err != unix.ESTALE && err != unix.ENOTDIR {
+			return err
+		}
+	}
+	if err == unix.ENOENT || err == unix.ENOTDIR {
+		return unix.ESTALE
+	}
+	return err
+}
+
+// check is ESTALE if st is not the node's.
+func (n *node) check(st *unix.Statx_t) error {
+	if keyOf(st) != n.key || uint32(st.Mode)&unix.S_IFMT != n.typ {
+		return unix.ESTALE
+	}
+	return nil
 }
 
 // acquire returns an open descriptor of the kind slot; the caller ends its use with fds.done.
@@ -140,36 +204,32 @@ func (n *node) open(slot int) (int, error) {
 			}
 		}
 	}
-	parent, name := n.location()
-	if parent == nil {
-		if !n.root {
-			return -1, unix.ESTALE
-		}
-		return openat(n.fs.rootFD, ".", flags)
-	}
-	d, err := parent.acquire(slotPath)
-	if err != nil {
-		return -1, err
-	}
-	defer fds.done(d)
 	proc := n.fs.opts.ProcSelfFD
-	first := flags
 	careful := n.fs.shared && proc >= 0 && slot != slotPath
+	first := flags
 	if careful {
 		// The name may mean something else by now, which must not be opened before it
 		// has been looked at.
 		first = unix.O_PATH | unix.O_CLOEXEC | unix.O_NOFOLLOW
 	}
-	fd, err := openat(d.fd, name, first)
-	if err != nil {
-		return -1, err
-	}
-	var st unix.Statx_t
-	if err := statx(fd, "", &st); err != nil || keyOf(&st) != n.key || uint32(st.Mode)&unix.S_IFMT != n.typ {
-		_ = unix.Close(fd)
-		return -1, unix.ESTALE
-	}
-	if careful {
+	fd := -1
+	err := n.at(func(dirfd int, name string) (err error) {
+		if fd, err = openat(dirfd, name, first); err != nil {
+			if err == unix.ELOOP || err == unix.ENXIO {
+				err = unix.ESTALE // a link, or a FIFO, by now
+			}
+			return err
+		}
+		var st unix.Statx_t
+		if err = statx(fd, "", &st); err == nil {
+			err = n.check(&st)
+		}
+		if err != nil {
+			_ = unix.Close(fd)
+		}
+		return err
+	})
+	if err == nil && careful {
 		path := fd
 		fd, err = reopen(proc, path, flags)
 		_ = unix.Close(path)
@@ -221,8 +281,8 @@ func (n *node) keep() {
 }
 
 // renamed is told a name of n, so that descriptors need not be kept.
-func (n *node) renamed(parent *node, name string) {
-	n.setLocation(parent, name)
+func (n *node) renamed(parent *node, name string, links uint32) {
+	n.addName(parent, name, links)
 	n.fdMu.Lock()
 	defer n.fdMu.Unlock()
 	if !n.kept {
@@ -247,25 +307,12 @@ func (n *node) stat(st *unix.Statx_t) error {
 		}
 	}
 	n.fdMu.Unlock()
-	parent, name := n.location()
-	if parent == nil {
-		if !n.root {
-			return unix.ESTALE
+	return n.at(func(dirfd int, name string) error {
+		if err := statx(dirfd, name, st); err != nil {
+			return err
 		}
-		return statx(n.fs.rootFD, "", st)
-	}
-	d, err := parent.acquire(slotPath)
-	if err != nil {
-		return err
-	}
-	defer fds.done(d)
-	if err := statx(d.fd, name, st); err != nil {
-		return err
-	}
-	if keyOf(st) != n.key {
-		return unix.ESTALE
-	}
-	return nil
+		return n.check(st)
+	})
 }
 
 // refresh asks the host for the attributes; a file that cannot be found keeps those it had.
@@ -416,6 +463,20 @@ func (n *node) withPath(f func(fd int) error) error {
 	return retry(func() error { return f(h.fd) })
 }
 
+// withAny calls f with any descriptor that is open on the node.
+func (n *node) withAny(f func(fd int) error) error {
+	n.fdMu.Lock()
+	for _, h := range n.fds {
+		if h != nil && fds.use(h) {
+			n.fdMu.Unlock()
+			defer fds.done(h)
+			return retry(func() error { return f(h.fd) })
+		}
+	}
+	n.fdMu.Unlock()
+	return n.withPath(f)
+}
+
 func (n *node) chmod(mode uint32) error {
 	if n.typ == unix.S_IFLNK {
 		return unix.EOPNOTSUPP
@@ -458,16 +519,19 @@ func (n *node) utimes(a *vfs.SetAttr) error {
 		set(a.Atime, vfs.AttrAtime, vfs.AttrAtimeNow),
 		set(a.Mtime, vfs.AttrMtime, vfs.AttrMtimeNow),
 	}
-	parent, name := n.location()
-	if parent == nil || n.kept {
-		return n.withPath(func(fd int) error { return unix.UtimesNanoAt(fd, "", ts, unix.AT_EMPTY_PATH) })
-	}
-	d, err := parent.acquire(slotPath)
-	if err != nil {
-		return err
-	}
-	defer fds.done(d)
-	return unix.UtimesNanoAt(d.fd, name, ts, unix.AT_SYMLINK_NOFOLLOW)
+	return n.withPath(func(fd int) error {
+		if proc := n.fs.opts.ProcSelfFD; proc >= 0 {
+			return unix.UtimesNanoAt(proc, strconv.Itoa(fd), ts, 0)
+		}
+		err := unix.UtimesNanoAt(fd, "", ts, unix.AT_EMPTY_PATH)
+		if err != unix.EINVAL && err != unix.ENOENT {
+			return err
+		}
+		// Before Linux 5.8.
+		return n.at(func(dirfd int, name string) error {
+			return unix.UtimesNanoAt(dirfd, name, ts, unix.AT_SYMLINK_NOFOLLOW)
+		})
+	})
 }
 
 // Open implements vfs.InodeOps for what cannot be opened.
@@ -501,17 +565,12 @@ func (s *symlink) Readlink(vfs.Context, *vfs.Inode) (string, error) {
 	if t := s.target.Load(); t != nil {
 		return *t, nil
 	}
-	parent, name := s.location()
-	if parent == nil {
-		return "", unix.ESTALE
-	}
-	d, err := parent.acquire(slotPath)
-	if err != nil {
-		return "", err
-	}
-	defer fds.done(d)
 	var buf [unix.PathMax]byte
-	n, err := unix.Readlinkat(d.fd, name, buf[:])
+	n := 0
+	err := s.withPath(func(fd int) (err error) {
+		n, err = unix.Readlinkat(fd, "", buf[:])
+		return err
+	})
 	if err != nil {
 		return "", err
 	}
