@@ -102,6 +102,7 @@ func (b *booter) logOutput() io.Writer {
 func (b *booter) run() (int, error) {
 	c := b.config
 	hw := readHardware()
+	vdso := ptrace.FindVDSO()
 	// 1. Where files can be reached.
 	trees := []sandbox.Tree{{Path: "/", ReadOnly: true}}
 	for _, v := range c.Volumes {
@@ -131,7 +132,7 @@ func (b *booter) run() (int, error) {
 		return 0, fmt.Errorf("confining the sentry: %w", err)
 	}
 	// 3. The platform.
-	p, err := ptrace.New(ptrace.Options{Memory: b.mem.File()})
+	p, err := ptrace.New(ptrace.Options{Memory: b.mem.File(), VDSO: vdso})
 	if err != nil {
 		return 0, err
 	}
@@ -166,6 +167,10 @@ func (b *booter) run() (int, error) {
 		Memory: b.mem, Platform: p, Syscalls: table, VFS: reg, Mounts: mounts,
 		Hostname: c.Hostname, CPUs: c.CPUs, Log: b.log,
 	}
+	// Its clocks are the host's, and so are its processor numbers.
+	if addr := p.VDSO(); addr != 0 && (c.CPUs == 0 || c.CPUs >= runtime.NumCPU()) {
+		cfg.VDSO = fixedVDSO(addr)
+	}
 	if b.kernel, err = sentry.New(cfg); err != nil {
 		return 0, err
 	}
@@ -174,6 +179,12 @@ func (b *booter) run() (int, error) {
 	}
 	return b.start()
 }
+
+// fixedVDSO is a vDSO that is at one address in every address space.
+type fixedVDSO uint64
+
+// Map implements sentry.VDSO.
+func (v fixedVDSO) Map(*mm.AddressSpace) (uint64, error) { return uint64(v), nil }
 
 // start runs the program.
 func (b *booter) start() (int, error) {

@@ -16,6 +16,8 @@ import (
 type Options struct {
 	// Memory is the memfd of the flat memory.
 	Memory *os.File
+	// VDSO is the host's, from FindVDSO; nil: guests have none.
+	VDSO *VDSO
 }
 
 // maxStubs is how many address spaces there can be.
@@ -36,6 +38,9 @@ type Platform struct {
 	mxcsrMask uint32
 	xfeatures uint64
 
+	hostVDSO        *VDSO
+	vdsoStart, vdso uint64 // in the stubs: the data pages, and the image or 0
+
 	mu    sync.Mutex
 	idle  []*stub
 	slots []int // free slots below top
@@ -55,7 +60,7 @@ func New(o Options) (*Platform, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ptrace: memfd_create: %w", err)
 	}
-	p := &Platform{memFD: int(o.Memory.Fd()), ctlFD: ctl, balance: newBalance(), top: 1}
+	p := &Platform{memFD: int(o.Memory.Fd()), ctlFD: ctl, balance: newBalance(), hostVDSO: o.VDSO, top: 1}
 	if err := unix.Ftruncate(ctl, maxStubs*4096); err != nil {
 		return nil, fmt.Errorf("ptrace: %w", err)
 	}
@@ -81,6 +86,10 @@ func (p *Platform) Name() string { return "ptrace" }
 
 // Range implements platform.Platform.
 func (p *Platform) Range() (lo, hi uint64) { return arch.MinAddr, guestEnd }
+
+// VDSO is where guests find the host's vDSO (AT_SYSINFO_EHDR), or 0. Its calls of the kernel stop the guest as
+// any other's do.
+func (p *Platform) VDSO() uint64 { return p.vdso }
 
 // page is a page of operations.
 func (p *Platform) page(slot int) []byte { return p.ctl[slot*4096:][:4096] }

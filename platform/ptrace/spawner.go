@@ -75,12 +75,15 @@ func (s *spawner) makeTemplate() error {
 			return fmt.Errorf("unregistering rseq of the first stub: %w", err)
 		}
 	}
+	s.keepVDSO(pid)
 	calls := []struct {
 		what string
 		nr   uint64
 		args [6]uint64
 	}{
-		{"munmap", unix.SYS_MUNMAP, [6]uint64{0, stubBase}},
+		{"munmap", unix.SYS_MUNMAP, [6]uint64{0, guestEnd}},
+		{"munmap", unix.SYS_MUNMAP, [6]uint64{guestEnd, s.p.vdsoStart - guestEnd}},
+		{"munmap", unix.SYS_MUNMAP, [6]uint64{vdsoEnd, stubBase - vdsoEnd}},
 		{"munmap", unix.SYS_MUNMAP, [6]uint64{stubBase + 0x1000, userEnd - stubBase - 0x1000}},
 		{"mmap", unix.SYS_MMAP, mapOps(0)},
 		{"PR_SET_DUMPABLE", unix.SYS_PRCTL, [6]uint64{unix.PR_SET_DUMPABLE, 1}},
@@ -96,6 +99,26 @@ func (s *spawner) makeTemplate() error {
 		}
 	}
 	return nil
+}
+
+// keepVDSO moves the host's vDSO and its data pages to where all stubs have them. A host that does not allow
+// it leaves guests without: they make system calls to ask for the time.
+func (s *spawner) keepVDSO(pid int32) {
+	v := s.p.hostVDSO
+	s.p.vdsoStart = vdsoEnd
+	if v == nil || v.end-v.start > vdsoEnd-guestEnd {
+		return
+	}
+	start := vdsoEnd - (v.end - v.start)
+	for _, r := range v.parts {
+		to := start + r.start - v.start
+		n := r.end - r.start
+		if _, err := callOne(pid, unix.SYS_MREMAP, [6]uint64{r.start, n, n, unix.MREMAP_MAYMOVE | unix.MREMAP_FIXED, to}); err != nil {
+			return
+		}
+	}
+	s.p.vdsoStart = start
+	s.p.vdso = start + v.image - v.start
 }
 
 // mapOps are the arguments that map a page of operations, read-only.
@@ -141,7 +164,7 @@ func (s *spawner) newThread(st *stub) (int32, error) {
 
 // clear unmaps all guest memory of st.
 func (s *spawner) clear(st *stub) error {
-	_, err := callOne(st.pid, unix.SYS_MUNMAP, [6]uint64{0, stubBase})
+	_, err := callOne(st.pid, unix.SYS_MUNMAP, [6]uint64{0, guestEnd})
 	return err
 }
 

@@ -9,8 +9,11 @@ const (
 	stubEnd  = stubBase + 0x2000
 	userEnd  = 0x7ffffffff000 // TASK_SIZE
 
+	// vdsoEnd is where the host's vDSO ends in a stub; its data pages come before it.
+	vdsoEnd = stubBase - 0x1000
+
 	// guestEnd is the end of the guest's part, a little lower so that nothing is next to the stub.
-	guestEnd = 0x7fffffff0000
+	guestEnd = 0x7ffffffe0000
 )
 
 // Descriptors of a stub.
