@@ -44,12 +44,7 @@ func boot() int {
 	debug.SetMaxThreads(20000)
 
 	b := &booter{config: c, control: control}
-	if c.Debug {
-		b.level = slog.LevelDebug
-	} else {
-		b.level = slog.LevelWarn
-	}
-	b.log = slog.New(slog.NewTextHandler(b.logOutput(), &slog.HandlerOptions{Level: b.level}))
+	b.log = b.newLogger()
 	status, err := b.run()
 	if err != nil {
 		var nf *sentry.NotFoundError
@@ -82,7 +77,6 @@ func failf(format string, args ...any) {
 type booter struct {
 	config  *config
 	control *os.File
-	level   slog.Level
 	log     *slog.Logger
 	mem     *mm.Memory
 	kernel  *sentry.Kernel
@@ -90,13 +84,19 @@ type booter struct {
 	files   [3]*vfs.File // standard input, output and error, but for a terminal's
 }
 
-// logOutput is the file given with --log, or standard error.
-func (b *booter) logOutput() io.Writer {
+// newLogger logs to the file given with --log, warnings and worse. Without a file standard error is the
+// program's, and only what ends it is said there.
+func (b *booter) newLogger() *slog.Logger {
+	var out io.Writer = os.NewFile(logFD, "log")
+	level := slog.LevelWarn
 	var st unix.Stat_t
-	if unix.Fstat(logFD, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFCHR {
-		return os.Stderr // /dev/null stands for no file
+	if unix.Fstat(logFD, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFCHR { // /dev/null stands for no file
+		out, level = os.Stderr, slog.LevelError
 	}
-	return os.NewFile(logFD, "log")
+	if b.config.Debug {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: level}))
 }
 
 func (b *booter) run() (int, error) {
@@ -167,6 +167,7 @@ func (b *booter) run() (int, error) {
 		Memory: b.mem, Platform: p, Syscalls: table, VFS: reg, Mounts: mounts,
 		Hostname: c.Hostname, CPUs: c.CPUs, Log: b.log,
 	}
+	b.addSubsystems(&cfg, table)
 	// Its clocks are the host's, and so are its processor numbers.
 	if addr := p.VDSO(); addr != 0 && (c.CPUs == 0 || c.CPUs >= runtime.NumCPU()) {
 		cfg.VDSO = fixedVDSO(addr)

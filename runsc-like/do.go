@@ -66,7 +66,7 @@ command, 126 if it cannot be run, and 125 if the sandbox failed.
 			&cli.StringFlag{Name: "platform", Value: "auto", Destination: &f.platform, Usage: "how guest code runs: `NAME` is auto or ptrace"},
 			&cli.BoolFlag{Name: "strace", Destination: &f.strace, Usage: "print system calls to standard error"},
 			&cli.StringFlag{Name: "strace-file", Destination: &f.straceFile, Usage: "print system calls to `FILE`"},
-			&cli.StringFlag{Name: "log", Destination: &f.log, Usage: "write the sentry's log to `FILE` (default: warnings to standard error)"},
+			&cli.StringFlag{Name: "log", Destination: &f.log, Usage: "write the sentry's log to `FILE` (default: errors to standard error)"},
 			&cli.BoolFlag{Name: "debug", Destination: &f.debug, Usage: "log more"},
 		},
 		// Values may have commas in them.

@@ -560,9 +560,8 @@ func (t *Task) commitExec(pr *program) {
 	t.mu.Unlock()
 	pr.file, pr.as = nil, nil
 	t.finishVfork()
-	if old != nil {
-		putMM(old)
-	}
+	t.dropStaleMM()
+	t.staleMM = old
 	t.clearChildTID, t.robustList = 0, 0
 	t.execRseq()
 

@@ -37,6 +37,8 @@ func (t *Task) exit() {
 		f(t, last)
 	}
 	p.noteRSS(t.mm)
+	t.userTime.Store(t.ctx.CPUTime())
+	t.ctx.Release() // it must not outlive the address space
 	t.dropMM()
 
 	t.mu.Lock()
@@ -83,7 +85,17 @@ func (t *Task) dropMM() {
 	t.mm = nil
 	t.mu.Unlock()
 	t.finishVfork()
+	t.dropStaleMM()
 	if as != nil {
+		putMM(as)
+	}
+}
+
+// dropStaleMM gives up the memory of before the last exec, which the context may have been in
+// until it first ran in the new.
+func (t *Task) dropStaleMM() {
+	if as := t.staleMM; as != nil {
+		t.staleMM = nil
 		putMM(as)
 	}
 }

@@ -50,7 +50,6 @@ func (t *Task) run() {
 		t.runGuarded()
 	}
 	t.exitGuarded()
-	t.ctx.Release()
 	t.k.running.Add(-1)
 }
 
@@ -98,6 +97,9 @@ func (t *Task) runOnce() {
 	ev, err := t.ctx.Switch(t.mm.Platform(), &t.Regs, t.tracing.step)
 	t.inGuest.Store(false)
 	t.guestEnd()
+	if t.staleMM != nil {
+		t.dropStaleMM()
+	}
 	if err != nil {
 		t.platformFailed(err)
 		return

@@ -264,7 +264,6 @@ func (p *Process) noteRSS(as *mm.AddressSpace) {
 // finishAccounting fixes the task's usage when it dies.
 func (t *Task) finishAccounting() {
 	now := t.k.mono()
-	t.userTime.Store(t.ctx.CPUTime())
 	t.sysTime.Add(now - t.sysStart)
 	t.sysStart = now
 	t.sysSince.Store(0)

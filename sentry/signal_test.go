@@ -3,7 +3,6 @@ package sentry
 import (
 	"sync/atomic"
 	"testing"
-	"unsafe"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -14,11 +13,11 @@ import (
 
 // The structures that guests see must have the sizes and offsets of the ABI.
 func TestSignalLayouts(t *testing.T) {
-	require.EqualValues(t, SigInfoSize, unsafe.Sizeof(SigInfo{}))
-	require.EqualValues(t, 32, unsafe.Sizeof(SigAction{}))
-	require.EqualValues(t, 24, unsafe.Sizeof(AltStack{}))
-	require.EqualValues(t, 64, unsafe.Sizeof(Sigevent{}))
-	require.EqualValues(t, 80, unsafe.Sizeof(SeccompNotif{}))
+	require.Equal(t, SigInfoSize, sizeOf[SigInfo]())
+	require.Equal(t, 32, sizeOf[SigAction]())
+	require.Equal(t, 24, sizeOf[AltStack]())
+	require.Equal(t, 64, sizeOf[Sigevent]())
+	require.Equal(t, 80, sizeOf[SeccompNotif]())
 	require.Equal(t, 304, ucSize)
 	require.Equal(t, 440, frameSize)
 
@@ -142,4 +141,9 @@ func TestFutexQueue(t *testing.T) {
 	n, err = ft.wake(key, 1, ^uint32(0))
 	require.NoError(t, err)
 	require.Zero(t, n)
+}
+
+func sizeOf[T any]() int {
+	var v T
+	return len(usermem.AsBytes(&v))
 }

@@ -91,9 +91,10 @@ type Task struct {
 	syscallNo     atomic.Uint64 // the call being handled, arch.NoSyscall otherwise
 	stopRun       bool          // leave the run loop and exit with exitWith
 	exitWith      WaitStatus
-	startFP       []byte       // floating point state that a new thread begins with
-	setChildTID   uint64       // CLONE_CHILD_SETTID: where the new thread writes its id
-	waiter        *waitq.Entry // for wait4 and the like
+	staleMM       *mm.AddressSpace // see dropStaleMM
+	startFP       []byte           // floating point state that a new thread begins with
+	setChildTID   uint64           // CLONE_CHILD_SETTID: where the new thread writes its id
+	waiter        *waitq.Entry     // for wait4 and the like
 	waitCh        chan struct{}
 
 	taskSched // priorities, affinity, accounting: sched.go

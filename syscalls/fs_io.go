@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gosv.dev/mm/usermem"
+	"gosv.dev/netstack"
 	"gosv.dev/platform/arch"
 	"gosv.dev/sentry"
 	"gosv.dev/vfs"
@@ -102,6 +103,39 @@ func rwfFlags(f *vfs.File, flags uint32, write bool) (vfs.IOFlags, error) {
 	return io, nil
 }
 
+// readFile reads at f's position. A socket is received from, with its timeout.
+func readFile(t *sentry.Task, f *vfs.File, dst *usermem.IO, flags vfs.IOFlags) (int64, error) {
+	if _, ok := f.Ops.(netstack.Socket); !ok {
+		return f.Read(t, dst, flags)
+	}
+	if dst.Len() == 0 {
+		return 0, nil
+	}
+	m := netstack.RecvMessage{Data: dst}
+	if flags&vfs.IONonblock != 0 {
+		m.Flags = unix.MSG_DONTWAIT
+	}
+	n, err := netstack.Recv(t, f, &m)
+	m.Control.Release()
+	return n, err
+}
+
+// writeFile writes at f's position. To a socket it sends, with its timeout.
+func writeFile(t *sentry.Task, f *vfs.File, src *usermem.IO, flags vfs.IOFlags) (int64, error) {
+	s, ok := f.Ops.(netstack.Socket)
+	if !ok {
+		return f.Write(t, src, flags)
+	}
+	m := netstack.SendMessage{Data: src}
+	if flags&vfs.IONonblock != 0 {
+		m.Flags = unix.MSG_DONTWAIT
+	}
+	if _, typ, _ := s.Kind(); typ == unix.SOCK_SEQPACKET {
+		m.Flags |= unix.MSG_EOR
+	}
+	return netstack.Send(t, f, &m)
+}
+
 // read(2)
 func read(t *sentry.Task, fd int32, buf usermem.Addr, n uint64) (uintptr, error) {
 	f, err := t.Files().Get(fd)
@@ -111,7 +145,7 @@ func read(t *sentry.Task, fd int32, buf usermem.Addr, n uint64) (uintptr, error)
 	dst, err := guestIO(t, buf, n)
 	var done int64
 	if err == nil {
-		done, err = f.Read(t, &dst, 0)
+		done, err = readFile(t, f, &dst, 0)
 	} else if !f.Readable() {
 		err = unix.EBADF
 	}
@@ -128,7 +162,7 @@ func write(t *sentry.Task, fd int32, buf usermem.Addr, n uint64) (uintptr, error
 	src, err := guestIO(t, buf, n)
 	var done int64
 	if err == nil {
-		done, err = f.Write(t, &src, 0)
+		done, err = writeFile(t, f, &src, 0)
 	} else if !f.Writable() {
 		err = unix.EBADF
 	}
@@ -147,6 +181,9 @@ func pread64(t *sentry.Task, fd int32, buf usermem.Addr, n uint64, off int64) (u
 	}
 	dst, err := guestIO(t, buf, n)
 	var done int64
+	if err == nil && n > maxOff-uint64(off) && !f.Ops.Stream() {
+		err = unix.EINVAL // the end would not be an offset
+	}
 	if err == nil {
 		done, err = f.PRead(t, &dst, off, 0)
 	}
@@ -165,6 +202,9 @@ func pwrite64(t *sentry.Task, fd int32, buf usermem.Addr, n uint64, off int64) (
 	}
 	src, err := guestIO(t, buf, n)
 	var done int64
+	if err == nil && n > maxOff-uint64(off) && !f.Ops.Stream() {
+		err = unix.EINVAL
+	}
 	if err == nil {
 		done, err = f.PWrite(t, &src, off, 0)
 	}
@@ -193,14 +233,17 @@ func vectored(t *sentry.Task, fd int32, vec usermem.Addr, n uint64, off int64, f
 	if err != nil {
 		return 0, err
 	}
+	if off >= 0 && v.Len() > maxOff-uint64(off) && !f.Ops.Stream() {
+		return 0, unix.EINVAL
+	}
 	var done int64
 	switch {
 	case out && off < 0:
-		done, err = f.Write(t, &v, fl)
+		done, err = writeFile(t, f, &v, fl)
 	case out:
 		done, err = f.PWrite(t, &v, off, fl)
 	case off < 0:
-		done, err = f.Read(t, &v, fl)
+		done, err = readFile(t, f, &v, fl)
 	default:
 		done, err = f.PRead(t, &v, off, fl)
 	}

@@ -231,11 +231,11 @@ func copyFileRange(t *sentry.Task, fdIn int32, offIn usermem.Addr, fdOut int32, 
 			return 0, err
 		}
 	}
+	if uint64(oi.value)+n < n || uint64(oo.value)+n < n {
+		return 0, unix.EOVERFLOW
+	}
 	if oi.value < 0 || oo.value < 0 {
 		return 0, unix.EINVAL
-	}
-	if oi.value > maxOff-int64(min(n, maxOff)) || oo.value > maxOff-int64(min(n, maxOff)) {
-		return 0, unix.EOVERFLOW
 	}
 	st, err := in.Path.Stat(t)
 	if err != nil {

@@ -311,7 +311,9 @@ func selectFDs(t *sentry.Task, n int32, sets [3]usermem.Addr, a *timeoutArg) (ui
 	if n < 0 {
 		return 0, unix.EINVAL
 	}
-	n = min(n, int32(t.Files().Size()))
+	// Descriptors beyond the table are not looked at; Linux's is at least this large in what a
+	// shell has started.
+	n = min(n, int32(max(t.Files().Size(), 256)))
 	words := (int(n) + 63) / 64
 	var few [3 * 16]uint64
 	all := few[:]

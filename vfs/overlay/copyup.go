@@ -102,22 +102,33 @@ func (i *inode) publish(ctx vfs.Context, up vfs.Path, lower *vfs.Attr) {
 	ui := up.Inode()
 	fs.mu.Lock()
 	if lower.Mode&unix.S_IFMT != unix.S_IFDIR && lower.Nlink > 1 {
-		li := i.lower[0].Inode()
-		c := &copied{lower: i.lower[0].Path, upper: up}
-		c.lower.IncRef()
-		c.upper.IncRef()
-		names := int32(lower.Nlink) - i.gone.Load()
+		c := i.linksLocked(lower.Nlink)
+		u := up
+		u.IncRef()
+		c.upper.Store(&u)
+		fs.copied[ui] = c
 		if parent, _ := i.location(); parent != nil {
-			names-- // this one is the upper's now
+			c.names.Add(-1) // this one is the upper's now
 		}
-		c.names.Store(names)
-		fs.index[li] = c
-		i.shared.Store(c)
 	}
 	i.upper.Store(&up)
 	fs.inodes[ui] = i
 	fs.mu.Unlock()
 	i.sync(ctx)
+}
+
+// linksLocked is i's entry in the index, made if there is none; n is the lower inode's number of
+// links. fs.mu is held.
+func (i *inode) linksLocked(n uint32) *links {
+	if c := i.shared.Load(); c != nil {
+		return c
+	}
+	c := &links{lower: i.lower[0].Path}
+	c.lower.IncRef()
+	c.names.Store(int32(n))
+	i.fs.index[c.lower.Inode()] = c
+	i.shared.Store(c)
+	return c
 }
 
 // makeTemp makes an inode like lower in the work directory.

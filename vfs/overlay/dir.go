@@ -242,14 +242,22 @@ func (i *inode) lostName(dir *inode, name string, wasUpper bool) {
 	if p, n := i.location(); p == dir && n == name {
 		i.setLocation(nil, "")
 	}
-	if wasUpper {
+	if wasUpper || len(i.lower) == 0 && i.shared.Load() == nil || i.self.IsDir() {
 		return
 	}
-	if c := i.shared.Load(); c != nil {
-		c.names.Add(-1)
-	} else {
-		i.gone.Add(1)
+	c := i.shared.Load()
+	if c == nil {
+		a := i.lower[0].Inode().Attr()
+		if a.Nlink <= 1 {
+			i.self.UpdateAttr(func(a *vfs.Attr) { a.Nlink = 0 })
+			i.unlinked.Store(true)
+			return
+		}
+		i.fs.mu.Lock()
+		c = i.linksLocked(a.Nlink)
+		i.fs.mu.Unlock()
 	}
+	c.names.Add(-1)
 }
 
 // removeDir removes an upper directory in which there may be whiteouts.

@@ -18,10 +18,13 @@ func (i *inode) nlink(real uint32) uint32 {
 		return real
 	}
 	if c := i.shared.Load(); c != nil {
+		if up == nil {
+			real = 0
+		}
 		return real + uint32(max(c.names.Load(), 0))
 	}
-	if up == nil {
-		return real - min(real, uint32(i.gone.Load()))
+	if up == nil && i.unlinked.Load() {
+		return 0
 	}
 	return real
 }

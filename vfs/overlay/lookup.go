@@ -36,9 +36,10 @@ type inode struct {
 	name   string
 
 	// shared is the entry of the index, for an inode with several lower names that has been
-	// copied up. gone is how many lower names were deleted before.
-	shared atomic.Pointer[copied]
-	gone   atomic.Int32
+	// copied up or has lost some.
+	shared atomic.Pointer[links]
+	// unlinked: its only, lower name has been deleted.
+	unlinked atomic.Bool
 }
 
 // top is the path of the real inode that counts: the upper one if there is one.
@@ -176,7 +177,7 @@ func (i *inode) Lookup(ctx vfs.Context, _ *vfs.Inode, name string) (*vfs.Inode, 
 // The result has a reference.
 func (fs *fileSystem) inode(ctx vfs.Context, parent *inode, name string, up vfs.Path, lower []lowerPath) (*vfs.Inode, error) {
 	var key *vfs.Inode
-	var shared *copied
+	var shared *links
 	if up.Valid() {
 		key = up.Inode()
 	} else {
@@ -184,10 +185,13 @@ func (fs *fileSystem) inode(ctx vfs.Context, parent *inode, name string, up vfs.
 		if !key.IsDir() {
 			fs.mu.Lock()
 			if c := fs.index[key]; c != nil {
-				// Another name of it was copied up.
-				shared, up = c, c.upper
-				up.IncRef()
-				key = up.Inode()
+				shared = c
+				if p := c.upper.Load(); p != nil {
+					// Another name of it was copied up.
+					up = *p
+					up.IncRef()
+					key = up.Inode()
+				}
 			}
 			fs.mu.Unlock()
 		}
@@ -219,11 +223,7 @@ func (fs *fileSystem) inode(ctx vfs.Context, parent *inode, name string, up vfs.
 	}
 	if shared == nil && up.Valid() {
 		// Reached by a name of its own, it may still have others in the lower layer.
-		for _, c := range fs.index {
-			if c.upper.Inode() == key {
-				shared = c
-			}
-		}
+		shared = fs.copied[key]
 	}
 	i.shared.Store(shared)
 	attr.Nlink = i.nlink(attr.Nlink)

@@ -58,13 +58,15 @@ type fileSystem struct {
 
 	// mu protects the tables.
 	mu     sync.Mutex
-	inodes map[*vfs.Inode]*inode  // by real inode, upper or lower
-	index  map[*vfs.Inode]*copied // lower inodes with several links that were copied up
+	inodes map[*vfs.Inode]*inode // by real inode, upper or lower
+	index  map[*vfs.Inode]*links // lower inodes with several links, of which something changed
+	copied map[*vfs.Inode]*links // the same by upper inode
 }
 
-// copied is where a lower inode with several links has been copied to.
-type copied struct {
-	lower, upper vfs.Path // with references
+// links is what became of a lower inode with several links.
+type links struct {
+	lower vfs.Path                 // with a reference
+	upper atomic.Pointer[vfs.Path] // where it was copied to; with a reference
 	// names is how many of its names are still those of the lower layer.
 	names atomic.Int32
 }
@@ -254,7 +256,8 @@ func newFileSystem(t *vfs.FileSystemType, cfg Config) (_ *fileSystem, err error)
 	fs := &fileSystem{
 		cfg: cfg, cred: cfg.Cred, prefix: "trusted.overlay.",
 		inodes: make(map[*vfs.Inode]*inode),
-		index:  make(map[*vfs.Inode]*copied),
+		index:  make(map[*vfs.Inode]*links),
+		copied: make(map[*vfs.Inode]*links),
 	}
 	if fs.cred == nil {
 		fs.cred = cred.Root()
@@ -410,9 +413,11 @@ func (fs *fileSystem) removeTree(ctx vfs.Context, dir vfs.Path) error {
 func (fs *fileSystem) release() {
 	for _, c := range fs.index {
 		c.lower.DecRef()
-		c.upper.DecRef()
+		if up := c.upper.Load(); up != nil {
+			up.DecRef()
+		}
 	}
-	fs.index = nil
+	fs.index, fs.copied = nil, nil
 	fs.work.DecRef()
 	if fs.upper != nil {
 		fs.upper.root.DecRef()

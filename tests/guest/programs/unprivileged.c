@@ -12,7 +12,6 @@ int main(void) {
 	RET(mknod("dev", S_IFCHR | 0666, 0x103));
 	RET(chown("/", 1, 1));
 	RET(chmod("/", 0777));
-	RET(kill(1, SIGTERM) < 0);
 	RET(setpriority(PRIO_PROCESS, 0, -5));
 	RET(sched_setscheduler(0, SCHED_FIFO, &(struct sched_param){1}));
 	RET(syscall(SYS_settimeofday, &(struct timeval){1, 0}, NULL));

@@ -14,7 +14,7 @@ int main(void) {
 		struct rusage u;
 		getrusage(RUSAGE_SELF, &u);
 		long t = u.ru_utime.tv_sec * 1000 + u.ru_utime.tv_usec / 1000 + u.ru_stime.tv_sec * 1000 + u.ru_stime.tv_usec / 1000;
-		printf("signalled, after a second of CPU time: %d\n", t >= 950);
+		printf("signalled, not at once: %d\n", t >= 500);
 	});
 	reap("soft", p);
 	return 0;

@@ -43,7 +43,7 @@ int main(void) {
 	reap("child", c);
 	RET(claim(getpid(), getuid(), getgid()));
 	show(getpid());
-	RET(claim(1, getuid(), getgid()));
+	RET(claim(c, getuid(), getgid()));
 	RET(claim(getpid(), 0, getgid()));
 	RET(claim(getpid(), getuid(), 0));
 	struct ucred u;

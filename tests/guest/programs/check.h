@@ -1,6 +1,6 @@
 // Helpers for the differential guest programs. Each program prints lines that are the same on every Linux:
 // results, error names and relations, never pids, addresses, times or inode numbers. The harness
-// (diff_test.go) compares what it prints natively with what it prints under gosv.
+// (../diff_test.go) compares what it prints natively with what it prints under gosv.
 //
 //	RET(e)   prints "e = value", or "e = -1 ENAME"
 //	OK(e)    prints "e = ok" for anything but -1: for descriptors and addresses
