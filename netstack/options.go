@@ -16,6 +16,9 @@ const (
 	DefaultBuffer = 212992 // net.core.{r,w}mem_{default,max}
 	minSendBuffer = 4608
 	minRecvBuffer = 2304
+	// maxForced bounds SO_SNDBUFFORCE and SO_RCVBUFFORCE, which Linux does not: what is
+	// buffered is the sentry's memory.
+	maxForced = 32 << 20
 )
 
 // Options that package unix does not name.
@@ -146,7 +149,7 @@ func (o *Options) Set(ctx vfs.Context, name int, val []byte) error {
 		if !ctx.Cred().Has(unix.CAP_NET_ADMIN) {
 			return unix.EPERM
 		}
-		o.setBuffer(name == unix.SO_SNDBUFFORCE, min(max(int64(v), 0), 1<<30-1))
+		o.setBuffer(name == unix.SO_SNDBUFFORCE, min(max(int64(v), 0), maxForced))
 	case unix.SO_PASSCRED:
 		o.PassCred.Store(v != 0)
 	case soPassPIDFD:

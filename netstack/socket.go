@@ -187,9 +187,10 @@ func waitFor(ctx vfs.Context, s waitq.Waitable, events waitq.Events, timeout tim
 	if timeout >= 0 {
 		deadline = time.Now().Add(timeout)
 	}
-	w, ch := waitq.NewChan()
-	s.EventRegister(w, events)
-	defer s.EventUnregister(w)
+	w := waitq.GetWaiter()
+	defer w.Put()
+	s.EventRegister(&w.Entry, events)
+	defer s.EventUnregister(&w.Entry)
 	for {
 		if err := try(); err != unix.EAGAIN {
 			return err
@@ -200,7 +201,7 @@ func waitFor(ctx vfs.Context, s waitq.Waitable, events waitq.Events, timeout tim
 				return unix.EAGAIN
 			}
 		}
-		switch err := ctx.Block(ch, left); {
+		switch err := ctx.Block(w.C, left); {
 		case err == unix.ETIMEDOUT:
 			return unix.EAGAIN
 		case err != nil:

@@ -5,10 +5,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"gosv.dev/mm/usermem"
 	"gosv.dev/platform/arch"
 	"gosv.dev/vfs"
-	"gosv.dev/vfs/cred"
 )
 
 // CloneArgs are the arguments of clone, clone3, fork and vfork.
@@ -24,9 +22,6 @@ type CloneArgs struct {
 	// Clone3: the flags that share bits with the exit signal are allowed.
 	Clone3 bool
 }
-
-// cloneLegacy are the flags of clone(2).
-const cloneLegacy = 0xffffffff
 
 // checkClone refuses combinations of flags that make no sense.
 func (t *Task) checkClone(a *CloneArgs) error {
@@ -123,6 +118,8 @@ func (t *Task) newChild(a *CloneArgs, event int) (_ *Task, err error) {
 		ns.ID = k.newInum(unix.CLONE_NEWUSER)
 		nc = x
 	}
+	k.getUserNS(nc.UserNS)
+	undo = append(undo, func() { k.putUserNS(nc.UserNS) })
 	if t.overNProc() {
 		return nil, unix.EAGAIN
 	}
@@ -137,8 +134,7 @@ func (t *Task) newChild(a *CloneArgs, event int) (_ *Task, err error) {
 	}
 	key := nprocKey{nc.UserNS, nc.UID}
 	k.chargeProc(key, 1)
-	k.getUserNS(nc.UserNS)
-	undo = append(undo, func() { k.chargeProc(key, -1); k.putUserNS(nc.UserNS) })
+	undo = append(undo, func() { k.chargeProc(key, -1) })
 
 	c := &Task{
 		k: k, wake: make(chan struct{}, 1), done: make(chan struct{}),
@@ -383,8 +379,6 @@ func (t *Task) mmCapable() func() bool {
 	return func() bool { return t.Cred().HasInitial(unix.CAP_IPC_LOCK) }
 }
 
-// Fork, VFork: the two old calls.
-
 // Fork is fork(2).
 func (t *Task) Fork() (int32, error) {
 	return t.Clone(&CloneArgs{ExitSignal: int32(unix.SIGCHLD)})
@@ -394,8 +388,3 @@ func (t *Task) Fork() (int32, error) {
 func (t *Task) VFork() (int32, error) {
 	return t.Clone(&CloneArgs{Flags: unix.CLONE_VFORK | unix.CLONE_VM, ExitSignal: int32(unix.SIGCHLD)})
 }
-
-var (
-	_ = usermem.Addr(0)
-	_ = cred.Invalid
-)

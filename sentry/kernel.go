@@ -112,7 +112,6 @@ type Kernel struct {
 	forks     atomic.Int64
 	switches  atomic.Int64 // of guest and sentry
 	running   atomic.Int64 // tasks that do not sleep
-	lastPID   atomic.Int32
 	ino       atomic.Uint64
 	live      sync.WaitGroup // goroutines of tasks
 	shutdown  atomic.Bool
@@ -179,7 +178,7 @@ func New(cfg Config) (*Kernel, error) {
 	if err := k.readAuxv(); err != nil {
 		return nil, err
 	}
-	k.ino.Store(0x1000)
+	k.nsfs, k.pidfs = pseudoFS("nsfs", nsfsMagic), pseudoFS("pidfs", pidfsMagic)
 	if err := k.initNamespaces(); err != nil {
 		return nil, err
 	}

@@ -452,6 +452,8 @@ func (t *Task) Unshare(flags uint64) error {
 		}
 		ns.ID = t.k.newInum(unix.CLONE_NEWUSER)
 		c = nc
+		t.k.getUserNS(ns)
+		defer t.k.putUserNS(ns)
 	}
 	if flags&nsFlags != 0 && !c.Has(unix.CAP_SYS_ADMIN) {
 		return unix.EPERM

@@ -139,9 +139,45 @@ type nsFile struct {
 	ns Namespace
 }
 
+// nsInode is the inode of a namespace; it holds a reference on it.
+type nsInode struct {
+	vfs.DefaultInodeOps
+	k  *Kernel
+	ns Namespace
+}
+
+// Open implements vfs.InodeOps, for opens of /proc/PID/ns/*.
+func (i *nsInode) Open(vfs.Context, *vfs.Inode, *vfs.File) (vfs.FileOps, error) {
+	i.ns.IncRef()
+	return &nsFile{k: i.k, ns: i.ns}, nil
+}
+
+// Evict implements vfs.InodeOps.
+func (i *nsInode) Evict(*vfs.Inode) { i.ns.DecRef() }
+
+// pseudoInode makes an inode of nsfs or pidfs.
+func pseudoInode(sb *vfs.Superblock, ino uint64, mode uint32, ops vfs.InodeOps) *vfs.Inode {
+	now := vfs.Now()
+	return vfs.NewInode(sb, ino, ops, vfs.Attr{Mode: mode, Nlink: 1, BlkSize: 4096, Atime: now, Mtime: now, Ctime: now})
+}
+
+func pseudoFS(name string, magic int64) *vfs.Superblock {
+	return vfs.NewSuperblock(&vfs.FileSystemType{Name: name, NoDev: true}, name, magic)
+}
+
+// Magic numbers of statfs.
+const (
+	nsfsMagic  = 0x6e736673
+	pidfsMagic = 0x50494446
+)
+
 // OpenNamespace makes an open file of a namespace, taking the reference on it over.
 func (k *Kernel) OpenNamespace(n Namespace, flags uint32, c *cred.Cred) *vfs.File {
-	return vfs.NewAnonFile(NamespaceName(n), &nsFile{k: k, ns: n}, flags, c)
+	n.IncRef() // the inode's, beside the file's
+	i := pseudoInode(k.nsfs, n.Inum(), unix.S_IFREG|0o444, &nsInode{k: k, ns: n})
+	f := vfs.NewAnonFileInode(NamespaceName(n), i, &nsFile{k: k, ns: n}, flags, c)
+	i.DecRef()
+	return f
 }
 
 func (f *nsFile) Release(*vfs.File) { f.ns.DecRef() }

@@ -33,7 +33,10 @@ type pidfdFile struct {
 
 // newPidfd makes an open file for a PID.
 func (k *Kernel) newPidfd(pid *PID, flags uint32, c *cred.Cred) *vfs.File {
-	return vfs.NewAnonFile("anon_inode:[pidfd]", &pidfdFile{k: k, pid: pid}, unix.O_RDWR|flags&(unix.O_NONBLOCK|PidfdThread), c)
+	i := pseudoInode(k.pidfs, pid.ino, unix.S_IFREG|0o700, vfs.DefaultInodeOps{})
+	f := vfs.NewAnonFileInode("anon_inode:[pidfd]", i, &pidfdFile{k: k, pid: pid}, unix.O_RDWR|flags&(unix.O_NONBLOCK|PidfdThread), c)
+	i.DecRef()
+	return f
 }
 
 // PidfdOpen is pidfd_open(2).

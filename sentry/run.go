@@ -1,8 +1,10 @@
 package sentry
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 	"time"
 
@@ -221,7 +223,10 @@ func (t *Task) doFault(ev *platform.Event) {
 		if fe.Code == mm.SegvAccErr && fe.Signal == int(unix.SIGSEGV) {
 			code |= 1 // the page is there
 		}
-		t.k.Log.Debug("fault", "tid", t.TID(), "comm", t.Name(), "err", err, "access", ev.Access, "rip", fmt.Sprintf("%#x", t.Regs.Rip), "rsp", fmt.Sprintf("%#x", t.Regs.Rsp))
+		if t.k.Log.Enabled(context.Background(), slog.LevelDebug) {
+			t.k.Log.Debug("fault", "tid", t.TID(), "comm", t.Name(), "err", err, "access", ev.Access,
+				"rip", fmt.Sprintf("%#x", t.Regs.Rip), "rsp", fmt.Sprintf("%#x", t.Regs.Rsp))
+		}
 		t.faultSignal(fe.Signal, fe.Code, uint64(fe.Addr), trapPageFault, code)
 	case t.Fatal():
 		// The OOM killer chose this process.

@@ -73,7 +73,11 @@ func (l testLog) Write(b []byte) (int, error) {
 
 func newSandbox(t *testing.T, edit func(*sentry.Config)) *sandbox {
 	t.Helper()
-	mem, err := mm.NewMemory(1 << 30)
+	size := int64(1 << 30)
+	if name := t.Name(); strings.HasSuffix(name, "/oom") {
+		size = 96 << 20
+	}
+	mem, err := mm.NewMemory(size)
 	require.NoError(t, err)
 	p, err := ptrace.New(ptrace.Options{Memory: mem.File()})
 	require.NoError(t, err)
@@ -172,7 +176,7 @@ func TestPrograms(t *testing.T) {
 		name := strings.TrimSuffix(filepath.Base(file), ".c")
 		t.Run(name, func(t *testing.T) {
 			prog := compile(t, name)
-			s := newSandbox(t, nil)
+			s := newSandbox(t, func(c *sentry.Config) { c.MaxTasks = 150 })
 			s.put("/prog", 0o755, prog)
 			require.NoError(t, vfs.Mkdir(vfs.KernelContext(), s.root, "/tmp", 0o1777))
 			ws := s.run("/prog", "arg1", "arg2")

@@ -24,8 +24,6 @@ const (
 	SchedBatch    = 3
 	SchedIdle     = 5
 	SchedDeadline = 6
-
-	schedResetOnFork = 0x40000000
 )
 
 // taskSched is a task's scheduling parameters and accounting.
@@ -226,13 +224,26 @@ func (p *Process) usageLocked(_ *Task) Usage {
 	p.acctMu.Lock()
 	u := p.deadUsage
 	p.acctMu.Unlock()
+	counted := false
 	for _, t := range p.threads {
 		x := t.usage()
 		if t.dead {
 			x = t.finalUsage
 		}
 		u.add(&x)
-		u.MaxRSS = max(u.MaxRSS, p.rss(t))
+		if counted {
+			continue
+		}
+		// All threads have the same memory; it counts page faults itself.
+		t.mu.Lock()
+		if t.mm != nil {
+			m := t.mm.Usage()
+			u.MaxRSS = max(u.MaxRSS, m.VmHWM)
+			u.MinFlt += int64(m.MinFlt)
+			u.MajFlt += int64(m.MajFlt)
+			counted = true
+		}
+		t.mu.Unlock()
 	}
 	return u
 }
@@ -255,9 +266,13 @@ func (p *Process) noteRSS(as *mm.AddressSpace) {
 	if as == nil {
 		return
 	}
-	hwm := as.Usage().VmHWM
+	u := as.Usage()
 	p.acctMu.Lock()
-	p.deadUsage.MaxRSS = max(p.deadUsage.MaxRSS, hwm)
+	p.deadUsage.MaxRSS = max(p.deadUsage.MaxRSS, u.VmHWM)
+	if as.Users() == 1 {
+		p.deadUsage.MinFlt += int64(u.MinFlt)
+		p.deadUsage.MajFlt += int64(u.MajFlt)
+	}
 	p.acctMu.Unlock()
 }
 

@@ -5,7 +5,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"gosv.dev/vfs"
 	"gosv.dev/vfs/waitq"
 )
 
@@ -151,7 +150,8 @@ func (t *Task) consider(o *WaitOptions, x *Task, traced bool, found *bool) *Wait
 	tracer := x.tracer()
 	if !traced && tracer != nil && tracer.proc == t.proc {
 		// Traced by its parent: seen as a tracee.
-		return nil2(found)
+		*found = true
+		return nil
 	}
 	if x.dead {
 		ready := x != c.leader || c.zombie
@@ -187,11 +187,6 @@ func (t *Task) consider(o *WaitOptions, x *Task, traced bool, found *bool) *Wait
 		res.Code, res.Value = cldContinued, int32(unix.SIGCONT)
 		return res
 	}
-	return nil
-}
-
-func nil2(found *bool) *WaitResult {
-	*found = true
 	return nil
 }
 
@@ -274,5 +269,3 @@ func (p *Process) WaitReap(timeout time.Duration) bool {
 	}
 	return true
 }
-
-var _ = vfs.ErrRestartSys

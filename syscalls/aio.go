@@ -192,6 +192,24 @@ func (a *aioContexts) remove(k aioKey) bool {
 	return true
 }
 
+// exit ends the contexts of an address space whose last process exits, so that polls let go of files.
+func (a *aioContexts) exit(as *mm.AddressSpace) {
+	a.mu.Lock()
+	var keys []aioKey
+	if len(a.m) > 0 {
+		w := weak.Make(as)
+		for k := range a.m {
+			if k.as == w {
+				keys = append(keys, k)
+			}
+		}
+	}
+	a.mu.Unlock()
+	for _, k := range keys {
+		a.remove(k)
+	}
+}
+
 // io_destroy(2)
 func ioDestroy(t *sentry.Task, id usermem.Addr) (uintptr, error) {
 	a, err := aioTable(t)

@@ -36,6 +36,7 @@ func NewTable() *Table { return &Table{logged: make(map[missingKey]struct{})} }
 
 // Call implements sentry.SyscallTable.
 func (tb *Table) Call(t *sentry.Task, nr uint64, args *[6]uint64) (uintptr, error) {
+	nr = uint64(uint32(nr)) // what EAX holds
 	if tb.Strace != nil {
 		return tb.Strace.call(tb, t, nr, args)
 	}
@@ -70,7 +71,7 @@ func (tb *Table) missing(t *sentry.Task, nr uint64) error {
 	}
 	tb.loggedMu.Unlock()
 	if !seen {
-		t.Kernel().Log.Warn("system call is not implemented", "syscall", nr, "name", name,
+		t.Kernel().Log.Warn("system call is not implemented", "syscall", int32(nr), "name", name,
 			"program", k.comm, "pid", t.TGID())
 	}
 	return unix.ENOSYS
@@ -81,6 +82,9 @@ func (tb *Table) missing(t *sentry.Task, nr uint64) error {
 func (tb *Table) TaskExit(t *sentry.Task, last bool) {
 	if last {
 		tb.undo.exit(t)
+		if t.MM() != nil && t.MM().Users() <= 1 {
+			tb.aio.exit(t.MM())
+		}
 	}
 	if tb.Strace != nil {
 		tb.Strace.Exit(t)

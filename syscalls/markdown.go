@@ -35,7 +35,7 @@ var kindTypes = map[string]string{
 	"msghdrout": "struct msghdr *", "optval": "const void *", "optvalout": "void *",
 	"rlimit": "const struct rlimit *", "rlimitout": "struct rlimit *", "rusageout": "struct rusage *",
 	"statusout": "int *", "pollfds": "struct pollfd *", "fdset": "fd_set *", "epollevent": "struct epoll_event *",
-	"epollevents": "struct epoll_event *", "fcntlarg": "unsigned long", "clone3": "struct clone_args *",
+	"epollevents": "struct epoll_event *", "fcntlarg": "unsigned long", "prctlarg": "unsigned long", "futextimeout": "const struct timespec *", "clone3": "struct clone_args *",
 }
 
 // structTypes are those of struct/NAME, where it is not struct NAME *.

@@ -29,6 +29,7 @@ import (
 //	mknodmode        mode with a file type
 //	flags/NAME       bits or a value of the set NAME (strace_flags.go)
 //	iovec iovecout msghdr msghdrout sockaddr sockaddrout optval optvalout sockopt
+//	fcntlarg prctlarg futextimeout   what the command or operation says
 //	timespec timespecout timeval itimerspec itimerspecout itimerval sigset sigsetout
 //	sigaction sigactionout siginfo stat statusout rusageout rlimit rlimitout
 //	pollfds fdset epollevent epollevents futexop clone3
@@ -107,7 +108,7 @@ func (s *Strace) call(tb *Table, t *sentry.Task, nr uint64, args *[6]uint64) (ui
 		}
 	}
 	if nr == unix.SYS_EXIT || nr == unix.SYS_EXIT_GROUP {
-		s.line(pid, name+"("+strings.Join(text, ", ")+") = ?")
+		s.line(pid, name+"("+join(text)+") = ?")
 		if nr == unix.SYS_EXIT {
 			s.codes.Store(t, uint32(args[0]&0xff)<<8)
 		}
@@ -121,7 +122,7 @@ func (s *Strace) call(tb *Table, t *sentry.Task, nr uint64, args *[6]uint64) (ui
 		d.mem = t.MM()
 	}
 	d.after(text)
-	s.line(pid, name+"("+strings.Join(text, ", ")+") = "+d.result(nr))
+	s.line(pid, name+"("+join(text)+") = "+d.result(nr))
 	return ret, err
 }
 
@@ -191,6 +192,21 @@ func (d *decoder) after(text []string) {
 	}
 }
 
+// join puts the arguments together; those that a command does not take are empty.
+func join(text []string) string {
+	var b strings.Builder
+	for _, s := range text {
+		if s == "" {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(s)
+	}
+	return b.String()
+}
+
 // result is what stands behind "=".
 func (d *decoder) result(nr uint64) string {
 	switch err := d.err.(type) {
@@ -209,7 +225,10 @@ func (d *decoder) result(nr uint64) string {
 		return "-1 " + errnoText(err)
 	default:
 		if d.err == sentry.ErrNoReturn {
-			return strconv.FormatInt(int64(d.t.Regs.Rax), 10)
+			if rax := int64(d.t.Regs.Rax); rax >= 0 || rax < -4095 {
+				return strconv.FormatInt(rax, 10)
+			}
+			return "-1 " + errnoText(unix.Errno(-d.t.Regs.Rax))
 		}
 		return "-1 (" + d.err.Error() + ")"
 	}
@@ -279,7 +298,7 @@ func (d *decoder) arg(i int) string {
 		return modeText(uint32(v))
 	case "openmode":
 		if d.args[i-1]&(unix.O_CREAT|unix.O_TMPFILE&^unix.O_DIRECTORY) == 0 {
-			return "0"
+			return ""
 		}
 		return octal(uint32(v))
 	case "dev":
@@ -326,6 +345,19 @@ func (d *decoder) arg(i int) string {
 		return d.optval(addr, uint64(n))
 	case "msghdr", "msghdrout":
 		return d.msghdr(addr, a.kind == "msghdrout")
+	case "futextimeout":
+		switch d.args[1] & 0x7f {
+		case 0, 6, 9, 11, 13: // the waiting operations
+			return d.object("timespec", "", addr)
+		}
+		return strconv.FormatUint(uint64(uint32(v)), 10)
+	case "prctlarg":
+		if d.args[0] == unix.PR_SET_NAME {
+			return d.str(addr, 16)
+		}
+		return hex(v)
+	case "fcntlarg":
+		return d.fcntl(v)
 	case "pollfds":
 		return d.pollfds(addr, uint64(uint32(d.next(i))))
 	case "fdset":
@@ -461,6 +493,29 @@ func (d *decoder) strv(addr usermem.Addr, name string) string {
 		return fmt.Sprintf("%#x /* %d vars */", uint64(addr), n)
 	}
 	return "[" + strings.Join(l, ", ") + "]"
+}
+
+// fcntl is the third argument of fcntl.
+func (d *decoder) fcntl(v uint64) string {
+	switch d.args[1] {
+	case unix.F_SETFD:
+		return flagText("fdflags", v)
+	case unix.F_SETFL:
+		return flagText("open", v)
+	case unix.F_GETLK, unix.F_SETLK, unix.F_SETLKW, unix.F_OFD_GETLK, unix.F_OFD_SETLK, unix.F_OFD_SETLKW:
+		return d.object("flock", "", usermem.Addr(v))
+	case unix.F_ADD_SEALS:
+		return flagText("seals", v)
+	case unix.F_SETSIG:
+		return signalName(int32(v))
+	case unix.F_SETLEASE:
+		return flagText("locktype", v)
+	case unix.F_DUPFD, unix.F_DUPFD_CLOEXEC, unix.F_SETOWN, unix.F_SETPIPE_SZ:
+		return strconv.Itoa(int(int32(v)))
+	case unix.F_GETFD, unix.F_GETFL, unix.F_GETOWN, unix.F_GETSIG, unix.F_GETLEASE, unix.F_GETPIPE_SZ, unix.F_GET_SEALS:
+		return "" // there is none
+	}
+	return hex(v)
 }
 
 // list is an array of n elements, as far as it is printed.

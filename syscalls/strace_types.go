@@ -118,7 +118,7 @@ func (d *decoder) object(kind, sub string, addr usermem.Addr) string {
 			return s + ", resolve=" + flagText("resolve", h.Resolve) + "}"
 		})
 	case "clone3", "cloneargs":
-		return decode(d, addr, func(c *[11]uint64) string {
+		return decode(d, addr, func(c *[8]uint64) string {
 			return fmt.Sprintf("{flags=%s, child_tid=%s, parent_tid=%s, exit_signal=%s, stack=%s, stack_size=%#x, tls=%s}",
 				flagText("clone3", c[0]), addrText(c[2]), addrText(c[3]), signalName(int32(c[4])), addrText(c[5]), c[6], addrText(c[7]))
 		})

@@ -568,12 +568,14 @@ func (s *Socket) receiveDatagram(dst *usermem.IO, flags int, r *received) (int64
 		s.mu.Unlock()
 		return 0, unix.ENOTCONN
 	}
+	// An error comes before the messages; of streams it comes behind them.
+	if err := s.takeError(); err != nil {
+		s.mu.Unlock()
+		return 0, err
+	}
 	m := s.recv.head
 	if m == nil {
 		defer s.mu.Unlock()
-		if err := s.takeError(); err != nil {
-			return 0, err
-		}
 		if s.shut&shutRecv != 0 {
 			return 0, nil
 		}

@@ -162,9 +162,10 @@ func (q *mqueue) wait(ctx vfs.Context, f *vfs.File, events waitq.Events, deadlin
 	if err != unix.EAGAIN || f.Nonblocking() {
 		return err
 	}
-	w, ch := waitq.NewChan()
-	q.EventRegister(w, events)
-	defer q.EventUnregister(w)
+	w := waitq.GetWaiter()
+	defer w.Put()
+	q.EventRegister(&w.Entry, events)
+	defer q.EventUnregister(&w.Entry)
 	for {
 		if err := try(); err != unix.EAGAIN {
 			return err
@@ -175,7 +176,7 @@ func (q *mqueue) wait(ctx vfs.Context, f *vfs.File, events waitq.Events, deadlin
 				return unix.ETIMEDOUT
 			}
 		}
-		if err := ctx.Block(ch, left); err != nil {
+		if err := ctx.Block(w.C, left); err != nil {
 			return err
 		}
 	}

@@ -104,14 +104,15 @@ func (q *msgQueue) wait(ctx vfs.Context, events waitq.Events, try func() error) 
 	if err != unix.EAGAIN {
 		return err
 	}
-	w, ch := waitq.NewChan()
-	q.EventRegister(w, events)
-	defer q.EventUnregister(w)
+	w := waitq.GetWaiter()
+	defer w.Put()
+	q.EventRegister(&w.Entry, events)
+	defer q.EventUnregister(&w.Entry)
 	for {
 		if err := locked(); err != unix.EAGAIN {
 			return err
 		}
-		if err := ctx.Block(ch, -1); err != nil {
+		if err := ctx.Block(w.C, -1); err != nil {
 			return unix.EINTR // neither call is ever restarted
 		}
 	}

@@ -89,8 +89,26 @@ func (e *entry) mayLook(ctx vfs.Context, mode sentry.PtraceMode) error {
 	return unix.EACCES
 }
 
+// gone tells whether the process or thread has been waited for.
+func (e *entry) gone() bool {
+	if e.whole {
+		return e.t.Process().Leader() == nil
+	}
+	return e.t.Released()
+}
+
+// file is a file of the process; ESRCH when it has gone.
 func (e *entry) file(mode uint32, f func(ctx vfs.Context, b *bytes.Buffer) error) *kernfs.File {
-	return &kernfs.File{Attr: kernfs.Attr{Mode: mode, Owner: e.owner}, Read: f}
+	n := &kernfs.File{Attr: kernfs.Attr{Mode: mode, Owner: e.owner}}
+	if f != nil {
+		n.Read = func(ctx vfs.Context, b *bytes.Buffer) error {
+			if e.gone() {
+				return unix.ESRCH
+			}
+			return f(ctx, b)
+		}
+	}
+	return n
 }
 
 // private is a file that only those may read who may look into the process.
@@ -113,6 +131,12 @@ func (e *entry) withMM(f func(as *mm.AddressSpace) error) error {
 func (e *entry) dir() *kernfs.Dir {
 	d := kernfs.NewDir()
 	d.Owner = e.owner
+	d.Permission = func(ctx vfs.Context, _ uint32) error {
+		if e.gone() {
+			return unix.ESRCH
+		}
+		return e.hidden(ctx)
+	}
 	add := func(name string, n kernfs.Node) { d.Add(name, n) }
 	add("stat", e.file(0o444, e.stat))
 	add("status", e.file(0o444, e.status))
@@ -135,6 +159,7 @@ func (e *entry) dir() *kernfs.Dir {
 	add("root", &kernfs.MagicLink{Attr: kernfs.Attr{Owner: e.owner}, Target: e.linkText(e.rootDir), Follow: e.rootDir})
 	add("fd", e.fdDir())
 	add("fdinfo", e.fdinfoDir())
+	add("map_files", e.mapFiles())
 	add("ns", e.nsDir())
 	add("mounts", e.mountFile(func(ns *vfs.MountNamespace, root vfs.Path) string { return ns.Mounts(root) }))
 	add("mountinfo", e.mountFile(func(ns *vfs.MountNamespace, root vfs.Path) string { return ns.MountInfo(root) }))
@@ -190,8 +215,11 @@ func (e *entry) dir() *kernfs.Dir {
 	add("setgroups", e.setgroups())
 	add("numa_maps", e.private(0o444, e.numaMaps))
 	add("net", e.netDir())
+	add("attr", e.attrDir())
+	add("timens_offsets", e.timeOffsets())
 	if e.whole {
 		add("timerslack_ns", e.timerSlack())
+		add("timers", e.file(0o444, e.timers))
 		add("coredump_filter", &kernfs.File{
 			Attr:  kernfs.Attr{Mode: 0o644, Owner: e.owner},
 			Read:  func(_ vfs.Context, b *bytes.Buffer) error { b.WriteString("00000033\n"); return nil },

@@ -193,6 +193,10 @@ func (d *dir) adopt(i *vfs.Inode, fd int) {
 			if n.fds[slotWrite] == nil {
 				h := fds.add(fd)
 				n.fds[slotWrite] = h
+				if st.Mode&0200 == 0 {
+					n.keptWrite = true
+					fds.keep(h, true)
+				}
 				n.fdMu.Unlock()
 				fds.done(h)
 				return

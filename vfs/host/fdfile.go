@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
+	"strconv"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -21,6 +21,8 @@ import (
 type FDOptions struct {
 	// Name is what readlink of /proc/PID/fd shows; empty: what the host's shows, or by type.
 	Name string
+	// ProcSelfFD is a descriptor of /proc/self/fd, to find the name; 0 or negative: there is none.
+	ProcSelfFD int
 	// TTY handles the ioctls of sessions and process groups (TIOCGPGRP, TIOCSPGRP, TIOCGSID, TIOCSCTTY,
 	// TIOCNOTTY), which mean the guest's and not the host's. nil: they fail with ENOTTY.
 	TTY func(ctx vfs.Context, f *vfs.File, cmd uint32, arg uint64) (uint64, error)
@@ -54,13 +56,23 @@ type FDFile struct {
 	armed bool
 }
 
-var fdSuper = sync.OnceValue(func() *vfs.Superblock {
+// fdMount is where the inodes of inherited files are: a mount that is nowhere. Its registry opens
+// terminals, pipes and devices, when a guest opens /dev/stdin or /proc/self/fd/0, as what they are.
+var fdMount = sync.OnceValue(func() vfs.Path {
 	t := &vfs.FileSystemType{Name: "hostfd", NoDev: true}
 	sb := vfs.NewSuperblock(t, "hostfd", magic)
 	sb.UserNS = cred.InitUserNS()
 	sb.SetFlags(unix.MS_NOATIME) // the host keeps times
-	return sb
+	sb.MakeRoot(vfs.NewInode(sb, sb.NewIno(), vfs.DefaultInodeOps{}, vfs.Attr{Mode: unix.S_IFDIR | 0500, Nlink: 2}))
+	reg := vfs.NewRegistry()
+	reg.OpenFIFO = openFD
+	return vfs.NewMountNamespace(reg, cred.InitUserNS(), sb, 0).Root()
 })
+
+// openFD opens the description behind an inherited file's inode once more.
+func openFD(ctx vfs.Context, i *vfs.Inode, f *vfs.File) (vfs.FileOps, error) {
+	return i.Ops.Open(ctx, i, f)
+}
 
 // NewFDFile makes an open file of the descriptor hostfd, which it takes over: it is closed with the
 // last reference. The flags of the open file description, which others may share, are
@@ -90,35 +102,59 @@ func NewFDFile(hostfd int, opts FDOptions) (*vfs.File, error) {
 		}
 	}
 	ff.next = pos
-	name := opts.Name
-	if name == "" {
-		name, _ = os.Readlink(fmt.Sprintf("/proc/self/fd/%d", hostfd))
-	}
-	if name == "" {
-		switch ff.mode & unix.S_IFMT {
-		case unix.S_IFIFO:
-			name = fmt.Sprintf("pipe:[%d]", st.Ino)
-		case unix.S_IFSOCK:
-			name = fmt.Sprintf("socket:[%d]", st.Ino)
-		case unix.S_IFCHR:
-			name = "/dev/tty"
-			if !ff.tty {
-				name = "/dev/null"
-			}
-		default:
-			name = "/"
-		}
-	}
-	i := vfs.NewInode(fdSuper(), st.Ino, &fdInode{ff: ff}, ff.attr(&st))
+	name := ff.name(&st)
+	where := fdMount()
+	i := vfs.NewInode(where.Dentry.SB(), st.Ino, &fdInode{ff: ff}, ff.attr(&st))
 	defer i.DecRef()
+	switch ff.mode & unix.S_IFMT {
+	case unix.S_IFCHR:
+		vfs.RegisterCharDev(where.Mount.Registry(), "host", st.Rdev_major, st.Rdev_minor, 1, openFD)
+	case unix.S_IFBLK:
+		vfs.RegisterBlockDev(where.Mount.Registry(), "host", st.Rdev_major, st.Rdev_minor, 1, openFD)
+	}
 	const keep = unix.O_ACCMODE | unix.O_APPEND | unix.O_NONBLOCK
-	f := vfs.NewAnonFileInode(name, i, ff, uint32(flags&keep), cred.Root())
+	// The dentry of an anonymous file, on the mount.
+	anon := vfs.NewAnonFileInode(name, i, vfs.DefaultFileOps{}, unix.O_RDONLY, cred.Root())
+	defer anon.DecRef()
+	f := vfs.NewFile(vfs.Path{Mount: where.Mount, Dentry: anon.Path.Dentry}, ff, uint32(flags&keep), cred.Root())
 	if pos > 0 {
 		if _, err := f.Seek(vfs.KernelContext(), pos, unix.SEEK_SET); err != nil {
 			return nil, err
 		}
 	}
 	return f, nil
+}
+
+// name is what the file is called.
+func (ff *FDFile) name(st *unix.Statx_t) string {
+	if ff.opts.Name != "" {
+		return ff.opts.Name
+	}
+	if ff.opts.ProcSelfFD > 0 {
+		var buf [unix.PathMax]byte
+		if n, err := unix.Readlinkat(ff.opts.ProcSelfFD, strconv.Itoa(ff.fd), buf[:]); err == nil {
+			return string(buf[:n])
+		}
+	}
+	switch ff.mode & unix.S_IFMT {
+	case unix.S_IFIFO:
+		return fmt.Sprintf("pipe:[%d]", st.Ino)
+	case unix.S_IFSOCK:
+		return fmt.Sprintf("socket:[%d]", st.Ino)
+	case unix.S_IFCHR:
+		switch {
+		case st.Rdev_major == 1 && st.Rdev_minor == 3:
+			return "/dev/null"
+		case st.Rdev_major == 1 && st.Rdev_minor == 5:
+			return "/dev/zero"
+		case st.Rdev_major == 4:
+			return fmt.Sprintf("/dev/tty%d", st.Rdev_minor)
+		case st.Rdev_major >= 136 && st.Rdev_major < 144: // UNIX98_PTY_SLAVE_MAJOR
+			return fmt.Sprintf("/dev/pts/%d", (st.Rdev_major-136)<<20|st.Rdev_minor)
+		}
+		return "/dev/tty"
+	}
+	return fmt.Sprintf("/host:[%d]", st.Ino)
 }
 
 func (ff *FDFile) attr(st *unix.Statx_t) vfs.Attr {
@@ -179,11 +215,6 @@ func (fi *fdInode) SetAttr(_ vfs.Context, _ *vfs.Inode, a *vfs.SetAttr) error {
 // Open implements vfs.InodeOps, for /proc/PID/fd: what is opened is the same description.
 func (fi *fdInode) Open(vfs.Context, *vfs.Inode, *vfs.File) (vfs.FileOps, error) {
 	return sharedFD{fi.ff}, nil
-}
-
-// OpenSpecial is Open for terminals, pipes and devices.
-func (fi *fdInode) OpenSpecial(ctx vfs.Context, i *vfs.Inode, f *vfs.File) (vfs.FileOps, error) {
-	return fi.Open(ctx, i, f)
 }
 
 // Evict implements vfs.InodeOps: no file is open on the descriptor any more.

@@ -196,6 +196,9 @@ func TestContainment(t *testing.T) {
 }
 
 func TestIDMap(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to change owners")
+	}
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "f"), nil, 0644))
 	require.NoError(t, os.Chown(filepath.Join(dir, "f"), 1005, 77))
@@ -321,6 +324,17 @@ func TestFDPipe(t *testing.T) {
 	_, err = r.PRead(fstest.Root(), &dst, 0, 0)
 	require.ErrorIs(t, err, unix.ESPIPE)
 
+	// As through /dev/stdin.
+	again, err := vfs.OpenPath(fstest.Root(), r.Path, unix.O_RDONLY)
+	require.NoError(t, err)
+	fstest.Write(t, w, "more")
+	dst = usermem.Bytes(buf)
+	k, err := again.Read(fstest.Root(), &dst, 0)
+	require.NoError(t, err)
+	require.Equal(t, "more", string(buf[:k]))
+	again.DecRef()
+	require.Equal(t, fmt.Sprintf("pipe:[%d]", s.Ino), r.FullPath(vfs.Path{}))
+
 	w.DecRef()
 	dst = usermem.Bytes(buf)
 	n, err := r.Read(fstest.Root(), &dst, 0)
@@ -329,6 +343,98 @@ func TestFDPipe(t *testing.T) {
 	require.NotZero(t, r.Readiness(waitq.In)&waitq.Hup)
 	r.DecRef()
 	require.ErrorIs(t, unix.Close(p[0]), unix.EBADF)
+}
+
+// memory is a guest's, from address 0 on.
+type memory []byte
+
+func (m memory) CopyIn(a usermem.Addr, b []byte) (int, error)  { return copy(b, m[a:]), nil }
+func (m memory) CopyOut(a usermem.Addr, b []byte) (int, error) { return copy(m[a:], b), nil }
+
+type memContext struct {
+	vfs.Context
+	m memory
+}
+
+func (c *memContext) Memory() usermem.Memory { return c.m }
+
+func TestFDTerminal(t *testing.T) {
+	master, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Skip("no pseudo terminals here:", err)
+	}
+	defer unix.Close(master)
+	require.NoError(t, unix.IoctlSetPointerInt(master, unix.TIOCSPTLCK, 0))
+	n, err := unix.IoctlGetInt(master, unix.TIOCGPTN)
+	require.NoError(t, err)
+	slave, err := unix.Open(fmt.Sprintf("/dev/pts/%d", n), unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	require.NoError(t, err)
+	asked := 0
+	f, err := NewFDFile(slave, FDOptions{TTY: func(_ vfs.Context, _ *vfs.File, cmd uint32, _ uint64) (uint64, error) {
+		asked++
+		return 0, nil
+	}})
+	require.NoError(t, err)
+	defer f.DecRef()
+	require.Equal(t, fmt.Sprintf("/dev/pts/%d", n), f.FullPath(vfs.Path{}))
+	ctx := &memContext{fstest.Root(), make(memory, 128)}
+
+	// struct termios of the kernel is 36 bytes; what is behind it is not touched.
+	for i := range ctx.m {
+		ctx.m[i] = 0xaa
+	}
+	_, err = f.Ioctl(ctx, unix.TCGETS, 0)
+	require.NoError(t, err)
+	require.Equal(t, byte(0xaa), ctx.m[36])
+	var raw unix.Termios
+	copy(usermem.AsBytes(&raw)[:36], ctx.m)
+	require.NotZero(t, raw.Lflag&unix.ECHO)
+	raw.Lflag &^= unix.ECHO | unix.ICANON
+	raw.Oflag &^= unix.OPOST
+	copy(ctx.m, usermem.AsBytes(&raw)[:36])
+	_, err = f.Ioctl(ctx, unix.TCSETS, 0)
+	require.NoError(t, err)
+	host, err := unix.IoctlGetTermios(master, unix.TCGETS)
+	require.NoError(t, err)
+	require.Zero(t, host.Lflag&unix.ECHO)
+
+	require.NoError(t, unix.IoctlSetWinsize(master, unix.TIOCSWINSZ, &unix.Winsize{Row: 33, Col: 99}))
+	_, err = f.Ioctl(ctx, unix.TIOCGWINSZ, 0)
+	require.NoError(t, err)
+	require.Equal(t, []byte{33, 0, 99, 0}, []byte(ctx.m[:4]))
+	_, err = f.Ioctl(ctx, unix.TIOCGPGRP, 0)
+	require.NoError(t, err)
+	require.Equal(t, 1, asked)
+	_, err = f.Ioctl(ctx, unix.TIOCSTI, 0)
+	require.ErrorIs(t, err, unix.EIO)
+	_, err = f.Ioctl(ctx, unix.TIOCCONS, 0)
+	require.ErrorIs(t, err, unix.ENOTTY)
+
+	// Reading waits; a big write goes through as the other side reads.
+	got := make(chan string)
+	go func() {
+		dst := usermem.Bytes(make([]byte, 10))
+		k, _ := f.Read(ctx, &dst, 0)
+		got <- fmt.Sprint(k)
+	}()
+	time.Sleep(10 * time.Millisecond)
+	_, err = unix.Write(master, []byte("key"))
+	require.NoError(t, err)
+	require.Equal(t, "3", <-got)
+	go func() {
+		total := 0
+		b := make([]byte, 4096)
+		for total < 200000 {
+			k, err := unix.Read(master, b)
+			if err != nil {
+				break
+			}
+			total += k
+		}
+		got <- fmt.Sprint(total)
+	}()
+	fstest.Write(t, f, string(make([]byte, 200000)))
+	require.Equal(t, "200000", <-got)
 }
 
 func TestFDRegular(t *testing.T) {

@@ -41,6 +41,8 @@ type node struct {
 	fdMu sync.Mutex
 	fds  [numSlots]*hostFD
 	kept bool // descriptors stay open: the name has gone
+	// keptWrite: the one for writing stays open, since the mode would not let us open it again.
+	keptWrite bool
 
 	// changeMu is held while the attributes are read after a change of our own.
 	changeMu sync.Mutex

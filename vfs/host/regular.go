@@ -323,5 +323,19 @@ func (rf *regularFile) Release(f *vfs.File) {
 	if f.Writable() {
 		_ = rf.n.writeBack() // who wants to know calls fsync
 	}
-	rf.n.opens.Add(-1)
+	if rf.n.opens.Add(-1) == 0 {
+		rf.n.dropWrite()
+	}
+}
+
+// dropWrite lets the descriptor for writing be closed when no file is open any more.
+func (n *node) dropWrite() {
+	n.fdMu.Lock()
+	defer n.fdMu.Unlock()
+	if n.keptWrite && !n.kept {
+		n.keptWrite = false
+		if h := n.fds[slotWrite]; h != nil {
+			fds.keep(h, false)
+		}
+	}
 }

@@ -83,9 +83,10 @@ func openFIFO(ctx vfs.Context, p *Pipe, read, write, nonblock bool) (*End, error
 		return e, nil
 	}
 
-	w, ch := waitq.NewChan()
-	p.EventRegister(w, waitq.Readable|waitq.Writable)
-	defer p.EventUnregister(w)
+	w := waitq.GetWaiter()
+	defer w.Put()
+	p.EventRegister(&w.Entry, waitq.Readable|waitq.Writable)
+	defer p.EventUnregister(&w.Entry)
 	for {
 		p.mu.Lock()
 		come := *opens != seen
@@ -93,7 +94,7 @@ func openFIFO(ctx vfs.Context, p *Pipe, read, write, nonblock bool) (*End, error
 		if come {
 			return e, nil
 		}
-		if err := ctx.Block(ch, -1); err != nil {
+		if err := ctx.Block(w.C, -1); err != nil {
 			p.dropEnd(read, write)
 			return nil, err
 		}

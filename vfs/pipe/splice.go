@@ -31,11 +31,12 @@ func (p *Pipe) wait(ctx vfs.Context, ready func() bool) error {
 	if test() {
 		return nil
 	}
-	w, ch := waitq.NewChan()
-	p.EventRegister(w, waitq.Readable|waitq.Writable)
-	defer p.EventUnregister(w)
+	w := waitq.GetWaiter()
+	defer w.Put()
+	p.EventRegister(&w.Entry, waitq.Readable|waitq.Writable)
+	defer p.EventUnregister(&w.Entry)
 	for !test() {
-		if err := ctx.Block(ch, -1); err != nil {
+		if err := ctx.Block(w.C, -1); err != nil {
 			return err
 		}
 	}

@@ -73,11 +73,6 @@ func (n *node) setAttr(i *vfs.Inode, a *vfs.SetAttr) {
 	})
 }
 
-// changed sets mtime and ctime.
-func changed(i *vfs.Inode, now vfs.Timespec) {
-	i.UpdateAttr(func(a *vfs.Attr) { a.Mtime, a.Ctime = now, now })
-}
-
 func checkXattrName(name string) error {
 	for _, prefix := range []string{"user.", "trusted.", "security."} {
 		if strings.HasPrefix(name, prefix) {

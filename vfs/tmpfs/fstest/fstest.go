@@ -139,7 +139,11 @@ type system interface {
 // dir of the host (which it changes too), and compares.
 func Differential(t *testing.T, root vfs.Path, dir string, seed int64, steps int) {
 	r := rand.New(rand.NewSource(seed))
-	a, b := &guest{root}, &native{dir}
+	// Where both are tmpfs, directories have the same numbers too.
+	var st unix.Statfs_t
+	require.NoError(t, unix.Statfs(dir, &st))
+	same := st.Type == unix.TMPFS_MAGIC && root.StatFS().Type == unix.TMPFS_MAGIC
+	a, b := &guest{root, same}, &native{dir, same}
 	names := []string{"a", "b", "c", "d"}
 	path := func() string {
 		n := 1 + r.Intn(3)
@@ -180,6 +184,9 @@ func Differential(t *testing.T, root vfs.Path, dir string, seed int64, steps int
 			op, do = fmt.Sprintf("truncate %s %d", p, size), func(s system) error { return s.truncate(p, size) }
 		case 12:
 			mode := uint32(r.Intn(01000))
+			if os.Geteuid() != 0 {
+				mode |= 0700 // the host lets root only use files without rights
+			}
 			op, do = fmt.Sprintf("chmod %s %o", p, mode), func(s system) error { return s.chmod(p, mode) }
 		}
 		ea, eb := do(a), do(b)
@@ -214,10 +221,13 @@ func Differential(t *testing.T, root vfs.Path, dir string, seed int64, steps int
 }
 
 // node describes an entry for tree.
-func node(w *strings.Builder, name string, mode uint32, nlink uint64, size int64, content string) {
+func node(w *strings.Builder, dirs bool, name string, mode uint32, nlink uint64, size int64, content string) {
 	switch mode & unix.S_IFMT {
 	case unix.S_IFDIR:
-		fmt.Fprintf(w, "%s %o\n", name, mode)
+		if !dirs {
+			nlink, size = 0, 0
+		}
+		fmt.Fprintf(w, "%s %o %d %d\n", name, mode, nlink, size)
 	case unix.S_IFLNK:
 		fmt.Fprintf(w, "%s %o %d -> %s\n", name, mode, nlink, content)
 	default:
@@ -229,7 +239,10 @@ func node(w *strings.Builder, name string, mode uint32, nlink uint64, size int64
 	}
 }
 
-type guest struct{ root vfs.Path }
+type guest struct {
+	root vfs.Path
+	dirs bool // describe the numbers of directories
+}
 
 func (g *guest) create(name string) error {
 	f, err := vfs.Open(Root(), g.root, name, unix.OpenHow{Flags: unix.O_CREAT | unix.O_EXCL | unix.O_WRONLY, Mode: 0644})
@@ -294,7 +307,7 @@ func (g *guest) walk(w *strings.Builder, name string) error {
 	if err != nil {
 		return fmt.Errorf("reading %s: %w", name, err)
 	}
-	node(w, name, s.Mode, uint64(s.Nlink), s.Size, content)
+	node(w, g.dirs, name, s.Mode, uint64(s.Nlink), s.Size, content)
 	if s.Mode&unix.S_IFMT != unix.S_IFDIR {
 		return nil
 	}
@@ -330,7 +343,10 @@ func (g *guest) walk(w *strings.Builder, name string) error {
 	return nil
 }
 
-type native struct{ dir string }
+type native struct {
+	dir  string
+	dirs bool
+}
 
 func (n *native) at(name string) string { return n.dir + "/" + name }
 
@@ -380,7 +396,7 @@ func (n *native) tree() (string, error) {
 			b, err = os.ReadFile(path)
 			content = string(b)
 		}
-		node(&w, name, st.Mode, uint64(st.Nlink), st.Size, content)
+		node(&w, n.dirs, name, st.Mode, uint64(st.Nlink), st.Size, content)
 		return err
 	})
 	return w.String(), err

@@ -1,0 +1,119 @@
+package sentry
+
+import (
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"gosv.dev/platform/arch"
+	"gosv.dev/vfs/tty"
+)
+
+// What package proc shows that nobody else asks for.
+
+// LastPIDIn is the last pid given out in ns.
+func (k *Kernel) LastPIDIn(ns *PIDNamespace) int32 {
+	k.tasks.RLock()
+	defer k.tasks.RUnlock()
+	return ns.last
+}
+
+// SetLastPID makes the next pid of ns the one after n (/proc/sys/kernel/ns_last_pid).
+func (k *Kernel) SetLastPID(ns *PIDNamespace, n int32) error {
+	if n < 0 || n >= ns.Max() {
+		return unix.EINVAL
+	}
+	k.tasks.Lock()
+	ns.last = n
+	k.tasks.Unlock()
+	return nil
+}
+
+// MaxTasks is how many threads the sandbox may have.
+func (k *Kernel) MaxTasks() int64 { return k.maxTasks }
+
+// CPUTimes is the processor time of all processes there ever were, and how many tasks wait in a way that
+// cannot be interrupted.
+func (k *Kernel) CPUTimes() (user, system time.Duration, blocked int) {
+	k.tasks.RLock()
+	defer k.tasks.RUnlock()
+	for _, pid := range k.rootPIDNS.pids {
+		p := pid.proc
+		if p == nil {
+			continue
+		}
+		u := p.usageLocked(nil)
+		p.acctMu.Lock()
+		u.add(&p.childUsage)
+		p.acctMu.Unlock()
+		user += u.User
+		system += u.System
+		for _, t := range p.threads {
+			if t.state.Load() == taskUninterruptible && !t.dead {
+				blocked++
+			}
+		}
+	}
+	return user, system, blocked
+}
+
+// GroupPID is the identity of a process group as terminals know it, or nil.
+func GroupPID(g tty.Group) *PID {
+	if g, ok := g.(group); ok {
+		return g.pid
+	}
+	return nil
+}
+
+// Released tells whether t is in no table any more: it has been waited for.
+func (t *Task) Released() bool {
+	t.k.tasks.RLock()
+	defer t.k.tasks.RUnlock()
+	return t.released
+}
+
+// CallOf is the system call that a sleeping task is in, with its arguments, stack pointer and
+// instruction pointer (/proc/PID/syscall); false if the task runs.
+func (t *Task) CallOf() (nr int64, args [6]uint64, sp, pc uint64, ok bool) {
+	if s := t.State(); s != 'S' && s != 'D' && s != 'T' && s != 't' {
+		return
+	}
+	// A task that sleeps does not touch its registers; if it has been woken meanwhile, what was
+	// read is not used.
+	r := t.Regs
+	n := t.syscallNo.Load()
+	if t.state.Load() == taskRunning {
+		return
+	}
+	nr = int64(n)
+	if n == arch.NoSyscall {
+		nr = -1
+	}
+	return nr, [6]uint64{r.Rdi, r.Rsi, r.Rdx, r.R10, r.R8, r.R9}, r.Rsp, r.Rip, true
+}
+
+// PosixTimerInfo is a timer of timer_create(2) as /proc/PID/timers shows it.
+type PosixTimerInfo struct {
+	ID, Clock, Signal, Notify int32
+	Value                     uint64
+	Target                    *PID // of the thread, or the process
+	Thread                    bool
+}
+
+// PosixTimers are the process's timers in order of their ids.
+func (p *Process) PosixTimers() []PosixTimerInfo {
+	sh := p.lockSig()
+	defer sh.mu.Unlock()
+	var list []PosixTimerInfo
+	for _, pt := range p.timers.posix {
+		i := PosixTimerInfo{ID: pt.id, Clock: pt.clock, Notify: pt.notify, Target: p.tgid,
+			Signal: pt.entry.info.Signo, Value: pt.entry.info.Value()}
+		if pt.target != nil {
+			i.Target, i.Thread = pt.target.PID(), true
+		}
+		list = append(list, i)
+	}
+	slices.SortFunc(list, func(a, b PosixTimerInfo) int { return int(a.ID) - int(b.ID) })
+	return list
+}
