@@ -408,7 +408,7 @@ func parseScript(buf []byte) (interp, arg string, hasArg bool, err error) {
 	} else {
 		// No end: the name itself must be whole.
 		rest := bytes.TrimLeft(line, " \t")
-		if len(rest) == 0 || bytes.IndexAny(rest, " \t") < 0 {
+		if len(rest) == 0 || !bytes.ContainsAny(rest, " \t") {
 			return "", "", false, unix.ENOEXEC
 		}
 	}

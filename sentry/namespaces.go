@@ -73,10 +73,9 @@ func (k *Kernel) newInum(kind uint64) uint64 {
 // UTSNamespace is a uts namespace: the names that uname(2) tells.
 type UTSNamespace struct {
 	nsCommon
-	mu         sync.Mutex
-	host       string
-	domain     string
-	generation atomic.Int64
+	mu     sync.Mutex
+	host   string
+	domain string
 }
 
 // Names are host and domain name.

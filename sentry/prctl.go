@@ -26,7 +26,6 @@ type taskMisc struct {
 	mce           int32     // PR_MCE_KILL
 	ioFlusher     bool      // PR_SET_IO_FLUSHER
 	speculation   [3]uint32 // PR_SET_SPECULATION_CTRL, by kind
-	mdweParent    bool      // memory-deny-write-execute is inherited
 	mdwe          uint32    // PR_SET_MDWE
 	nprocExceeded bool      // a setuid took the user over RLIMIT_NPROC
 	memMerge      bool      // PR_SET_MEMORY_MERGE

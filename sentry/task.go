@@ -213,9 +213,6 @@ func (t *Task) setWork(flags uint32) {
 	t.kick()
 }
 
-// clearWork clears work flags; only for the task's goroutine, or under sighand.mu.
-func (t *Task) clearWork(flags uint32) { t.work.And(^flags) }
-
 // kick makes the task look at its work flags soon: it wakes it when it sleeps, and
 // interrupts it when it runs guest code.
 func (t *Task) kick() {

@@ -3,6 +3,7 @@
 //
 //	-platforms ptrace,flat   the platforms to test (or GOSV_PLATFORMS)
 //	-native                  no sandbox: run everything twice natively and ask that both are equal (or GOSV_NATIVE=1)
+//	-show                    log what the native runs print
 //	-long                    the long form of tests that have one (or GOSV_LONG=1)
 //
 // No locks. A Command's processes are in a session of their own and die with the test.
@@ -30,6 +31,7 @@ import (
 var (
 	platforms = flag.String("platforms", env("GOSV_PLATFORMS", "ptrace"), "platforms to test, with commas between")
 	native    = flag.Bool("native", os.Getenv("GOSV_NATIVE") != "", "do not use gosv: check that two native runs are equal")
+	show      = flag.Bool("show", false, "show what the native runs print")
 	long      = flag.Bool("long", os.Getenv("GOSV_LONG") != "", "run the long form of the tests that have one")
 )
 
@@ -306,6 +308,9 @@ func SameAsNative(t *testing.T, c Command, prepare func(dir string)) {
 	want := c.Run(t)
 	if want.TimedOut {
 		t.Fatalf("timed out natively\n%s%s", want.Stdout, want.Stderr)
+	}
+	if *show {
+		t.Logf("native:\n%s%s", want, stderr("native", want.Stderr))
 	}
 	check := func(name string) {
 		t.Helper()
