@@ -361,11 +361,9 @@ func ioprioGet(t *sentry.Task, which, who int32) (uintptr, error) {
 	best := int32(-1)
 	err = t.Select(sel, who, func(o *sentry.Task) {
 		p := o.IOPrio()
-		if p>>ioprioClassShift == 0 {
+		if p>>ioprioClassShift == 0 && sel != sentry.PrioProcess {
+			// Never set: what the nice value makes of it.
 			p = ioprioBE<<ioprioClassShift | (o.Sched().Nice+20)/5
-			if sel == sentry.PrioProcess {
-				p = 4 // IOPRIO_CLASS_NONE with the default level
-			}
 		}
 		if best < 0 || p < best {
 			best = p

@@ -143,7 +143,9 @@ func (d *Dentry) unpin() {
 // kill ends an unhashed dentry that is not pinned.
 func (d *Dentry) kill() {
 	if d.pins.CompareAndSwap(0, dead) {
-		d.sb.lruRemove(d)
+		if !d.has(dAnon) {
+			d.sb.lruRemove(d)
+		}
 		if i := d.inode.Load(); i != nil {
 			i.DecRef()
 		}
@@ -339,13 +341,16 @@ func (d *Dentry) reclaim() bool {
 		p.childMu.Unlock()
 		return false
 	}
+	d.childMu.Lock()
+	n := d.nkids
+	d.childMu.Unlock()
 	// Nobody adds children to d but with a pin on it.
-	if !d.pins.CompareAndSwap(0, dead) {
+	if n != 0 || !d.pins.CompareAndSwap(0, dead) {
 		p.childMu.Unlock()
 		return false
 	}
 	d.childMu.Lock()
-	n := d.nkids
+	n = d.nkids // again, now that nobody can have a pin
 	d.childMu.Unlock()
 	if n != 0 {
 		d.pins.Store(0)

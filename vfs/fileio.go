@@ -833,7 +833,8 @@ func (f *File) Ioctl(ctx Context, cmd uint32, arg uint64) (uint64, error) {
 		fideduperng  = 0xc0189436
 		fifreeze     = 0xc0045877
 		fithaw       = 0xc0045878
-		fsIocGetUUID = 0x80111500
+		getflags     = 0x80086601
+		setflags     = 0x40086602
 	)
 	switch cmd {
 	case fionbio, fioasync:
@@ -892,6 +893,41 @@ func (f *File) Ioctl(ctx Context, cmd uint32, arg uint64) (uint64, error) {
 		return 0, unix.EINVAL
 	case fifreeze, fithaw:
 		return 0, unix.EOPNOTSUPP
+	case getflags, setflags:
+		if i.SB.InodeFlags && (i.IsRegular() || i.IsDir()) {
+			return 0, f.inodeFlags(ctx, cmd == setflags, usermem.Addr(arg))
+		}
 	}
 	return f.Ops.Ioctl(ctx, f, cmd, arg)
+}
+
+// inodeFlags is FS_IOC_GETFLAGS and FS_IOC_SETFLAGS. The flags have the same bits as STATX_ATTR_*.
+func (f *File) inodeFlags(ctx Context, set bool, addr usermem.Addr) error {
+	const known = unix.STATX_ATTR_IMMUTABLE | unix.STATX_ATTR_APPEND | unix.STATX_ATTR_NODUMP
+	i := f.Inode()
+	flags := uint32(i.attrFlags.Load() & known)
+	if !set {
+		return usermem.CopyObjectOut(ctx.Memory(), addr, &flags)
+	}
+	var want uint32
+	if err := usermem.CopyObjectIn(ctx.Memory(), addr, &want); err != nil {
+		return err
+	}
+	if err := f.Path.WantWrite(); err != nil {
+		return err
+	}
+	if want&^known != 0 {
+		return unix.EOPNOTSUPP
+	}
+	if !OwnerOrCapable(ctx, i) {
+		return unix.EPERM
+	}
+	if (want^flags)&(unix.STATX_ATTR_IMMUTABLE|unix.STATX_ATTR_APPEND) != 0 && !ctx.Cred().HasInitial(unix.CAP_LINUX_IMMUTABLE) {
+		return unix.EPERM
+	}
+	i.UpdateAttr(func(a *Attr) {
+		a.Flags = a.Flags&^known | uint64(want)
+		a.Ctime = Now()
+	})
+	return nil
 }

@@ -620,6 +620,18 @@ func (a accessContext) Cred() *cred.Cred { return a.c }
 // of a file's opener.
 func WithCred(ctx Context, c *cred.Cred) Context { return accessContext{ctx, c} }
 
+// Unwrap is the context that WithCred was called on: who asks for the task behind a
+// context asks Unwrap(ctx).
+func Unwrap(ctx Context) Context {
+	for {
+		a, ok := ctx.(accessContext)
+		if !ok {
+			return ctx
+		}
+		ctx = a.Context
+	}
+}
+
 // Access is faccessat2(2): mode R_OK|W_OK|X_OK; flags AT_EACCESS, AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH.
 func Access(ctx Context, start Path, path string, mode uint32, flags int) error {
 	if mode&^7 != 0 || flags&^(unix.AT_EACCESS|unix.AT_SYMLINK_NOFOLLOW|unix.AT_EMPTY_PATH) != 0 {

@@ -43,6 +43,9 @@ type Superblock struct {
 	SyncFS func(ctx Context) error
 	// Kill is called when the last mount has gone and the dentries have been dropped.
 	Kill func(sb *Superblock)
+	// InodeFlags: chattr(1) may set the flags append, immutable and nodump, which are kept in
+	// the inodes' cached attributes (Attr.Flags).
+	InodeFlags bool
 	// NoNegative: do not cache that a name does not exist.
 	NoNegative bool
 

@@ -79,6 +79,9 @@ func (e *entry) ownThreads(d *kernfs.Dir) {
 		if e.gone() {
 			return unix.ESRCH
 		}
+		if c := caller(e.k, ctx); c != nil && c.Process() == e.t.Process() && mask&vfs.MayWrite == 0 {
+			return kernfs.Allow
+		}
 		return nil
 	}
 }

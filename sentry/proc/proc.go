@@ -4,11 +4,15 @@ import (
 	"bytes"
 	"fmt"
 	"strconv"
+	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"gosv.dev/sentry"
+	"gosv.dev/sentry/proc/hostcpu"
 	"gosv.dev/vfs"
+	"gosv.dev/vfs/cred"
 	"gosv.dev/vfs/kernfs"
 )
 
@@ -16,21 +20,127 @@ const magic = 0x9fa0 // PROC_SUPER_MAGIC
 
 // fs is one mounted proc.
 type fs struct {
-	k  *sentry.Kernel
-	ns *sentry.PIDNamespace
+	*shared
+	ns      *sentry.PIDNamespace
+	hidePID int    // hidepid=: 0, 1, 2 or 4
+	gid     uint32 // gid=: the group that sees everything
+	subset  bool   // subset=pid: nothing but processes
 }
 
-// NewType returns the file system type. A mount shows the pid namespace of who mounts it.
-func NewType(k *sentry.Kernel) *vfs.FileSystemType {
+// shared is what all mounts have in common.
+type shared struct {
+	k    *sentry.Kernel
+	cpu  *hostcpu.CPU
+	sys  *kernfs.Dir   // /proc/sys
+	boot time.Duration // what the host's boot-time clock showed when the sandbox began
+	cpus cpuAccount
+}
+
+// NewType returns the file system type. A mount shows the pid namespace of who mounts it. cpu describes the
+// host's processors.
+func NewType(k *sentry.Kernel, cpu *hostcpu.CPU) *vfs.FileSystemType {
+	s := &shared{k: k, cpu: cpu, boot: bootTime() - time.Since(k.Boot())}
+	s.sys = s.sysctls()
 	t := kernfs.NewFSFunc("proc", magic, func(ctx vfs.Context, t *vfs.FileSystemType, source, data string) (*vfs.Superblock, error) {
-		p := &fs{k: k, ns: k.RootPIDNS()}
+		p := &fs{shared: s, ns: k.RootPIDNS()}
 		if c := caller(k, ctx); c != nil {
 			p.ns = c.Namespaces().PID
 		}
-		return kernfs.NewSuperblock(t, source, magic, p.root()), nil
+		if err := p.options(ctx, data); err != nil {
+			return nil, err
+		}
+		p.ns.IncRef()
+		sb := kernfs.NewSuperblock(t, source, magic, p.root())
+		sb.Data = p
+		sb.Kill = func(*vfs.Superblock) { p.ns.DecRef() }
+		return sb, nil
 	})
 	t.UserNS = true
+	t.ShowOptions = func(sb *vfs.Superblock) string { return sb.Data.(*fs).showOptions() }
+	t.Reconfigure = func(ctx vfs.Context, sb *vfs.Superblock, _ uint64, data string) error {
+		n := *sb.Data.(*fs)
+		return n.options(ctx, data) // what has been mounted stays as it is
+	}
 	return t
+}
+
+// bootTime is the host's boot-time clock, which is also the guests'.
+func bootTime() time.Duration {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
+		return 0
+	}
+	return time.Duration(ts.Nano())
+}
+
+// options reads the options of a mount.
+func (p *fs) options(ctx vfs.Context, data string) error {
+	for _, o := range strings.Split(data, ",") {
+		key, value, _ := strings.Cut(o, "=")
+		switch key {
+		case "":
+		case "hidepid":
+			n, ok := map[string]int{"0": 0, "off": 0, "1": 1, "noaccess": 1, "2": 2, "invisible": 2, "4": 4, "ptraceable": 4}[value]
+			if !ok {
+				return unix.EINVAL
+			}
+			p.hidePID = n
+		case "gid":
+			n, err := strconv.ParseUint(value, 10, 32)
+			if err != nil {
+				return unix.EINVAL
+			}
+			if p.gid = ctx.Cred().UserNS.MapGIDToKernel(uint32(n)); p.gid == cred.Invalid {
+				return unix.EINVAL
+			}
+		case "subset":
+			if value != "pid" {
+				return unix.EINVAL
+			}
+			p.subset = true
+		default:
+			return unix.EINVAL
+		}
+	}
+	return nil
+}
+
+func (p *fs) showOptions() string {
+	var s []string
+	if p.gid != 0 {
+		s = append(s, fmt.Sprintf("gid=%d", p.gid))
+	}
+	if p.hidePID != 0 {
+		s = append(s, "hidepid="+map[int]string{1: "noaccess", 2: "invisible", 4: "ptraceable"}[p.hidePID])
+	}
+	if p.subset {
+		s = append(s, "subset=pid")
+	}
+	return strings.Join(s, ",")
+}
+
+// mayList tells whether hidepid= lets the caller see t at the given strictness.
+func (p *fs) mayList(ctx vfs.Context, t *sentry.Task, strictness int) bool {
+	if p.hidePID < strictness {
+		return true
+	}
+	c := ctx.Cred()
+	if p.hidePID < 4 && c.InGroup(p.gid) {
+		return true
+	}
+	by := caller(p.k, ctx)
+	return by == nil || by.PtraceMayAccess(t, sentry.PtraceRead)
+}
+
+// hidden is the error for looking into a directory that hidepid= keeps from the caller.
+func (e *entry) hidden(ctx vfs.Context) error {
+	if e.hidePID == 0 || e.mayList(ctx, e.task(), 1) {
+		return nil
+	}
+	if e.hidePID >= 2 {
+		return unix.ENOENT
+	}
+	return unix.EPERM
 }
 
 // caller is the task that asks, or nil for the kernel.
@@ -46,7 +156,10 @@ func caller(k *sentry.Kernel, ctx vfs.Context) *sentry.Task {
 
 // root is the top directory.
 func (p *fs) root() *kernfs.Dir {
-	d := p.system()
+	d := kernfs.NewDir()
+	if !p.subset {
+		d = p.system()
+	}
 	d.Add("self", &kernfs.Symlink{Target: func(ctx vfs.Context) (string, error) {
 		t := caller(p.k, ctx)
 		if t == nil || t.Process().PID().In(p.ns) == 0 {
@@ -77,7 +190,7 @@ func (p *fs) root() *kernfs.Dir {
 				t = pr.Leader()
 			}
 		}
-		if t == nil {
+		if t == nil || p.hidePID >= 2 && !p.mayList(ctx, t, 2) {
 			return nil, unix.ENOENT
 		}
 		return p.process(t.Process()), nil
@@ -85,6 +198,9 @@ func (p *fs) root() *kernfs.Dir {
 	d.List = func(ctx vfs.Context) ([]kernfs.Entry, error) {
 		var list []kernfs.Entry
 		for _, pr := range p.k.Processes(p.ns) {
+			if l := pr.Leader(); p.hidePID >= 2 && l != nil && !p.mayList(ctx, l, 2) {
+				continue
+			}
 			id := pr.PID().In(p.ns)
 			list = append(list, kernfs.Entry{Name: strconv.Itoa(int(id)), Type: unix.DT_DIR, Ino: 1<<33 + uint64(id)})
 		}

@@ -15,6 +15,7 @@ package kernfs
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -24,19 +25,23 @@ import (
 	"gosv.dev/vfs"
 )
 
+// Allow is returned by Attr.Permission to grant an access whatever mode and owner say.
+var Allow = errors.New("allowed")
+
 // Node is one of *Dir, *File, *Symlink, *MagicLink, *Device.
 type Node interface{ common() *Attr }
 
 // Attr is what all nodes have. The zero Attr is good for most.
 type Attr struct {
 	// Mode is the permission bits; 0 means what is usual for the kind (0555 for a Dir, 0444
-	// for a File, 0644 for one with Write).
+	// for a File, 0644 for one with Write). A link whose bits are to be 0 has S_IFLNK here.
 	Mode uint32
 	// Owner returns the kernel ids of user and group; nil: root.
 	Owner func() (uid, gid uint32)
 	// Valid tells whether the node may still be found by its name; nil: see the package comment.
 	Valid func() bool
-	// Permission is asked first about each access (vfs.May*); nil or a nil error goes on with mode and owner.
+	// Permission is asked first about each access (vfs.May*); nil or a nil error goes on with mode and owner,
+	// Allow grants it.
 	Permission func(ctx vfs.Context, mask uint32) error
 	// SetAttr changes mode or owner; nil: EPERM. It is for the node to remember.
 	SetAttr func(ctx vfs.Context, a *vfs.SetAttr) error
@@ -238,7 +243,9 @@ func modeOf(n Node) uint32 {
 		case *Dir:
 			m = 0555
 		case *Symlink, *MagicLink:
-			m = 0777
+			if n.common().Mode == 0 {
+				m = 0777
+			}
 		case *Device:
 			m = 0600
 		case *File:

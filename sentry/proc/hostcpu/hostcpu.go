@@ -1,0 +1,80 @@
+// Package hostcpu reads what the host tells of its processors. Guest code runs on them, so guests are told the
+// same. CPU is the description of one processor.
+//
+// It reads files of the host, and so has to do so before the sentry confines itself.
+package hostcpu
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// CPU describes the host's first processor; the others are taken to be like it.
+type CPU struct {
+	// Info are the lines of /proc/cpuinfo, in order. The key has its tabs: "vendor_id\t".
+	Info []Line
+	// Caches are its caches as sysfs has them.
+	Caches []Cache
+	// Vulnerabilities are the files of /sys/devices/system/cpu/vulnerabilities.
+	Vulnerabilities []Line
+}
+
+// Line is a key and its value.
+type Line struct{ Key, Value string }
+
+// Cache is a cache of a processor: the files that describe it but those that name processors.
+type Cache struct {
+	Files  []Line
+	Shared bool // by all processors of the package, not of one core
+}
+
+// Read asks the host. What cannot be read is left out.
+func Read() *CPU {
+	c := &CPU{}
+	data, _ := os.ReadFile("/proc/cpuinfo")
+	for _, l := range strings.Split(string(data), "\n") {
+		if l == "" {
+			break
+		}
+		if key, value, ok := strings.Cut(l, ":"); ok {
+			c.Info = append(c.Info, Line{key, strings.TrimPrefix(value, " ")})
+		}
+	}
+	if len(c.Info) == 0 {
+		c.Info = []Line{{"processor\t", "0"}, {"vendor_id\t", "unknown"}, {"cpu family\t", "6"}, {"model\t\t", "0"},
+			{"model name\t", "unknown"}, {"flags\t\t", "fpu tsc cx8 cmov mmx fxsr sse sse2 syscall nx lm"}}
+	}
+	dirs, _ := filepath.Glob("/sys/devices/system/cpu/cpu0/cache/index*")
+	for _, d := range dirs {
+		var cache Cache
+		for _, l := range readDir(d) {
+			switch l.Key {
+			case "shared_cpu_list", "shared_cpu_map", "uevent", "id":
+			default:
+				if l.Key == "level" && l.Value >= "3" {
+					cache.Shared = true
+				}
+				cache.Files = append(cache.Files, l)
+			}
+		}
+		c.Caches = append(c.Caches, cache)
+	}
+	c.Vulnerabilities = readDir("/sys/devices/system/cpu/vulnerabilities")
+	return c
+}
+
+// readDir reads the small files of a directory.
+func readDir(dir string) []Line {
+	var list []Line
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if !e.Type().IsRegular() {
+			continue
+		}
+		if data, err := os.ReadFile(filepath.Join(dir, e.Name())); err == nil && len(data) < 4096 {
+			list = append(list, Line{e.Name(), strings.TrimRight(string(data), "\n")})
+		}
+	}
+	return list
+}
