@@ -578,6 +578,10 @@ func (as *AddressSpace) faultWrite(r *region, t *table, addr uint64, w want) err
 		f := frameOf(e)
 		return as.m.kinds[f] == uint8(kindAnon) && as.m.Refs(f) == 1
 	}
+	// Unasked only what is anonymous: a file's page that was not written to goes on following the file.
+	copyable := func(e uint64) bool {
+		return e&ptePresent != 0 && as.m.kinds[frameOf(e)] == uint8(kindAnon)
+	}
 	// The page itself first, in case there is no room for more.
 	for pass := 0; pass < 2; pass++ {
 		a, end := addr, addr+PageSize
@@ -587,7 +591,7 @@ func (as *AddressSpace) faultWrite(r *region, t *table, addr uint64, w want) err
 		for a < end {
 			k := pageIdx(a)
 			x := t[k]
-			if x == 0 || x&pteWrite != 0 || (pass == 1 && x&ptePresent == 0) {
+			if x == 0 || x&pteWrite != 0 || pass == 1 && !copyable(x) {
 				a += PageSize
 				continue
 			}
@@ -599,7 +603,7 @@ func (as *AddressSpace) faultWrite(r *region, t *table, addr uint64, w want) err
 			m := 1
 			for a+uint64(m)<<PageShift < end {
 				y := t[k+m]
-				if y&ptePresent == 0 || y&pteWrite != 0 || own(y) {
+				if !copyable(y) || y&pteWrite != 0 || own(y) {
 					break
 				}
 				m++

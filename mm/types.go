@@ -127,6 +127,10 @@ type MapFile struct {
 	refs atomic.Int32
 }
 
+// Regions is how many regions map the file, those of forked address spaces included;
+// a fault that reads the file in counts for a moment, too.
+func (f *MapFile) Regions() int { return int(f.refs.Load()) }
+
 // MMapOpts are the arguments of mmap(2), and what the kernel's own callers need.
 type MMapOpts struct {
 	Addr   usermem.Addr

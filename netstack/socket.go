@@ -201,7 +201,7 @@ func waitFor(ctx vfs.Context, s waitq.Waitable, events waitq.Events, timeout tim
 				return unix.EAGAIN
 			}
 		}
-		switch err := ctx.Block(w.C, left); {
+		switch err := w.Wait(ctx, left); {
 		case err == unix.ETIMEDOUT:
 			return unix.EAGAIN
 		case err != nil:

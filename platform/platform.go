@@ -10,6 +10,7 @@ package platform
 
 import (
 	"errors"
+	"time"
 
 	"gosv.dev/platform/arch"
 )
@@ -110,6 +111,22 @@ type Event struct {
 	Signal int    // Exception
 	Code   int32  // Exception: si_code
 	Addr   uint64 // Fault, Exception: si_addr
+}
+
+// A Parker is a Context that keeps its goroutine on one host thread, and therefore sleeps and is
+// woken faster by itself than by the Go scheduler.
+type Parker interface {
+	// Park sleeps until Unpark or for a time, without end if it is negative. It may return early, and
+	// returns at once if Unpark was called since it returned last. Only the context's goroutine calls it.
+	Park(timeout time.Duration)
+	// Unpark may be called from any goroutine, and never blocks.
+	Unpark()
+}
+
+// A Runner is a Context that has its own way to start the goroutine that uses it: Run calls f in it, soon.
+// as is where guest code will probably run first.
+type Runner interface {
+	Run(as AddressSpace, f func())
 }
 
 // A Context runs one guest thread. All methods but Interrupt must be called

@@ -18,6 +18,8 @@ import (
 	"gosv.dev/platform/ptrace"
 	"gosv.dev/runsc-like/sandbox"
 	"gosv.dev/sentry"
+	"gosv.dev/sentry/proc"
+	"gosv.dev/sentry/sysfs"
 	"gosv.dev/syscalls"
 	"gosv.dev/vfs"
 	"gosv.dev/vfs/cred"
@@ -165,7 +167,10 @@ func (b *booter) run() (int, error) {
 	}
 	cfg := sentry.Config{
 		Memory: b.mem, Platform: p, Syscalls: table, VFS: reg, Mounts: mounts,
-		Hostname: c.Hostname, CPUs: c.CPUs, Log: b.log,
+		Hostname: c.Hostname, CPUs: c.CPUs, Log: b.log, OnInitStop: b.programStopped,
+	}
+	if table.Strace != nil {
+		cfg.OnSignal = table.Strace.Signal
 	}
 	b.addSubsystems(&cfg, table)
 	// Its clocks are the host's, and so are its processor numbers.
@@ -175,6 +180,8 @@ func (b *booter) run() (int, error) {
 	if b.kernel, err = sentry.New(cfg); err != nil {
 		return 0, err
 	}
+	reg.Register(sysfs.NewType(b.kernel, hw.cpu))
+	reg.Register(proc.NewType(b.kernel, hw.cpu))
 	if err := b.mountKernelFS(); err != nil {
 		return 0, err
 	}
@@ -195,7 +202,7 @@ func (b *booter) start() (int, error) {
 		return 0, err
 	}
 	umask := c.Umask
-	a := sentry.InitArgs{Argv: c.Argv, Envv: c.Env, Cwd: c.Cwd, Umask: &umask, Cred: user}
+	a := sentry.InitArgs{Argv: c.Argv, Envv: c.Env, Cwd: c.Cwd, Umask: &umask, Cred: user, Nice: c.Nice}
 	limits := sentry.DefaultLimits(sentry.DefaultMaxTasks)
 	for r, l := range c.Limits {
 		limits[r] = l

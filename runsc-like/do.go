@@ -146,6 +146,9 @@ func (f *doFlags) config(args []string) (*config, error) {
 	}
 	c.Umask = uint32(unix.Umask(0o22))
 	unix.Umask(int(c.Umask))
+	if p, err := unix.Getpriority(unix.PRIO_PROCESS, 0); err == nil {
+		c.Nice = 20 - int32(p) // as the kernel gives it: 20 less the nice value
+	}
 	c.Limits = make(map[int]unix.Rlimit)
 	for r := unix.RLIMIT_CPU; r <= unix.RLIMIT_RTTIME; r++ {
 		var l unix.Rlimit

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gosv.dev/mm"
+	"gosv.dev/sentry/proc/hostcpu"
 	"gosv.dev/vfs"
 	"gosv.dev/vfs/cred"
 	"gosv.dev/vfs/dev"
@@ -24,14 +25,16 @@ import (
 // hardware is what the host tells of itself before the sentry confines itself.
 type hardware struct {
 	memory int64 // bytes
+	cpu    *hostcpu.CPU
 }
 
 func readHardware() hardware {
+	hw := hardware{memory: 4 << 30, cpu: hostcpu.Read()}
 	var si unix.Sysinfo_t
-	if err := unix.Sysinfo(&si); err != nil {
-		return hardware{memory: 4 << 30}
+	if err := unix.Sysinfo(&si); err == nil {
+		hw.memory = int64(si.Totalram) * int64(si.Unit)
 	}
-	return hardware{memory: int64(si.Totalram) * int64(si.Unit)}
+	return hw
 }
 
 // newRegistry knows the file systems and devices of a sandbox.

@@ -7,6 +7,7 @@ import (
 
 	"gosv.dev/platform/arch"
 	"gosv.dev/vfs"
+	"gosv.dev/vfs/waitq"
 )
 
 // CloneArgs are the arguments of clone, clone3, fork and vfork.
@@ -76,9 +77,9 @@ func (t *Task) Clone(a *CloneArgs) (int32, error) {
 		// setns into a namespace that is not below: cannot happen, ids are visible to ancestors.
 		nr = c.pid.Load().Root()
 	}
-	var done chan struct{}
+	var done *waitq.Bell
 	if f&unix.CLONE_VFORK != 0 {
-		done = make(chan struct{})
+		done = waitq.NewBell()
 		c.vforkDone = done
 	}
 	childPID := c.pid.Load()
@@ -87,7 +88,7 @@ func (t *Task) Clone(a *CloneArgs) (int32, error) {
 		t.ptraceEventPID(event, childPID)
 	}
 	if done != nil {
-		_ = t.blockKillable(done, -1)
+		_ = t.block(nil, done, -1, workKill)
 		t.ptraceEventPID(unix.PTRACE_EVENT_VFORK_DONE, childPID)
 	}
 	return nr, nil
@@ -207,7 +208,7 @@ func (t *Task) newChild(a *CloneArgs, event int) (_ *Task, err error) {
 		return nil, err
 	}
 	undo = append(undo, func() { putMM(c.mm) })
-	c.ctx = k.Platform.NewContext()
+	c.setContext(k.Platform.NewContext())
 	undo = append(undo, func() { c.ctx.Release() })
 	fp, err := t.ctx.FP()
 	if err != nil {

@@ -21,7 +21,7 @@ func (t *Task) SetCred(n *cred.Cred) {
 		t.k.getUserNS(n.UserNS)
 	}
 	if n.EUID != old.EUID || n.EGID != old.EGID || n.FSUID != old.FSUID || n.FSGID != old.FSGID ||
-		n.Permitted&^old.Permitted != 0 {
+		!old.CapIsSubset(n) {
 		t.setDumpable(dumpNot)
 		atomicStore(&t.pdeath, 0)
 	}

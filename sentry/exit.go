@@ -103,7 +103,7 @@ func (t *Task) dropStaleMM() {
 // finishVfork wakes the parent that waits in vfork.
 func (t *Task) finishVfork() {
 	if t.vforkDone != nil {
-		close(t.vforkDone)
+		t.vforkDone.Ring()
 		t.vforkDone = nil
 	}
 }
@@ -450,7 +450,13 @@ func (k *Kernel) killOrphanedPgrp(p, parent *Process) {
 // session and another group. Kernel.tasks is held.
 func (k *Kernel) isOrphaned(pgrp *PID, ignored *Process) bool {
 	for _, m := range pgrp.pgrp {
-		if m == ignored || m.zombie || m.parent == nil {
+		if m == ignored || m.zombie {
+			continue
+		}
+		if m.parent == nil {
+			if m.commanded {
+				return false
+			}
 			continue
 		}
 		if m.parent.pgrp != pgrp && m.parent.session == m.session {

@@ -11,6 +11,7 @@ import (
 	"gosv.dev/mm"
 	"gosv.dev/mm/usermem"
 	"gosv.dev/vfs"
+	"gosv.dev/vfs/waitq"
 )
 
 // Futexes. A futex is a word of guest memory, named by mm's FutexKey; who waits for it stands in a bucket of a
@@ -46,7 +47,7 @@ type futexWaiter struct {
 	key        mm.FutexKey
 	bitset     uint32
 	task       *Task
-	ch         chan struct{} // capacity 1; several waiters of futex_waitv share one
+	bell       *waitq.Bell // several waiters of futex_waitv share one
 
 	// For priority inheriting futexes.
 	pi       *piState     // waits for the lock
@@ -104,10 +105,7 @@ func (b *futexBucket) unlinkLocked(w *futexWaiter) {
 // wakeLocked takes w out of line and wakes it.
 func (b *futexBucket) wakeLocked(w *futexWaiter) {
 	b.unlinkLocked(w)
-	select {
-	case w.ch <- struct{}{}:
-	default:
-	}
+	w.bell.Ring()
 }
 
 // cancel takes w out of line, and returns false if somebody else has done so.
@@ -213,12 +211,12 @@ func (t *Task) FutexWait(addr usermem.Addr, shared bool, val, bitset uint32, d F
 	if err := t.futexEnqueue(w, addr, val); err != nil {
 		return err
 	}
-	err = t.Block(w.ch, d.left(t))
+	err = t.BlockBell(w.bell, d.left(t))
 	if err == nil {
 		return nil
 	}
 	if !w.cancel() {
-		<-w.ch
+		<-w.bell.C
 		return nil
 	}
 	if err == unix.ETIMEDOUT {
@@ -234,14 +232,11 @@ func (t *Task) FutexWait(addr usermem.Addr, shared bool, val, bitset uint32, d F
 // futexWaiter prepares the task's own waiter.
 func (t *Task) futexWaiter(key mm.FutexKey, bitset uint32) *futexWaiter {
 	w := &t.futex.waiter
-	if w.ch == nil {
-		w.ch = make(chan struct{}, 1)
+	if w.bell == nil {
+		w.bell = waitq.NewBell()
 		w.task = t
 	}
-	select {
-	case <-w.ch:
-	default:
-	}
+	w.bell.Ready()
 	w.key, w.bitset = key, bitset
 	w.pi, w.requeue, w.requeued, w.acquired, w.died = nil, nil, false, false, false
 	return w
@@ -443,13 +438,13 @@ type FutexVec struct {
 // FutexWaitv is futex_waitv(2): it waits for any of v and returns the index of one that was woken.
 func (t *Task) FutexWaitv(v []FutexVec, d FutexDeadline) (int, error) {
 	ws := make([]futexWaiter, len(v))
-	ch := make(chan struct{}, 1)
+	bell := waitq.NewBell()
 	for i := range v {
 		key, err := t.futexKey(v[i].Addr, v[i].Shared)
 		if err != nil {
 			return 0, err
 		}
-		ws[i].key, ws[i].bitset, ws[i].task, ws[i].ch = key, ^uint32(0), t, ch
+		ws[i].key, ws[i].bitset, ws[i].task, ws[i].bell = key, ^uint32(0), t, bell
 	}
 	// undo takes the first n out of line and returns the last that was woken, or -1.
 	undo := func(n int) int {
@@ -469,7 +464,7 @@ func (t *Task) FutexWaitv(v []FutexVec, d FutexDeadline) (int, error) {
 			return 0, err
 		}
 	}
-	err := t.Block(ch, d.left(t))
+	err := t.BlockBell(bell, d.left(t))
 	if woken := undo(len(ws)); woken >= 0 {
 		return woken, nil
 	}

@@ -165,7 +165,7 @@ func (t *Task) FutexLockPI(addr usermem.Addr, shared, try bool, d FutexDeadline)
 		b.waiters.Add(1)
 		b.pushLocked(w)
 		b.mu.Unlock()
-		err = t.Block(w.ch, d.left(t))
+		err = t.BlockBell(w.bell, d.left(t))
 		return t.finishPI(w, addr, err)
 	}
 }
@@ -179,7 +179,7 @@ func (t *Task) finishPI(w *futexWaiter, addr usermem.Addr, err error) error {
 			}
 			return vfs.ErrRestartNoIntr
 		}
-		<-w.ch
+		<-w.bell.C
 	}
 	if w.died {
 		// The word still names the dead one.
@@ -306,12 +306,12 @@ func (t *Task) FutexWaitRequeuePI(addr usermem.Addr, shared bool, val, bitset ui
 	if err := t.futexEnqueue(w, addr, val); err != nil {
 		return err
 	}
-	err = t.Block(w.ch, d.left(t))
+	err = t.BlockBell(w.bell, d.left(t))
 	if err == nil {
 		return t.finishPI(w, addr2, nil)
 	}
 	if !t.leavePI(w) {
-		<-w.ch
+		<-w.bell.C
 		return t.finishPI(w, addr2, nil)
 	}
 	switch {

@@ -59,6 +59,11 @@ type Config struct {
 	// AtExit is called by each task that exits, with its memory, files and namespaces
 	// still there; last says that it is the last of its process.
 	AtExit []func(t *Task, last bool)
+	// OnInitStop, if not nil, is called when the first process has stopped: there is no
+	// parent that would hear of it.
+	OnInitStop func()
+	// OnSignal, if not nil, is called by a task that is about to handle a signal.
+	OnSignal func(t *Task, info *SigInfo)
 	// AtUnshareSem is called for CLONE_SYSVSEM of unshare(2) (System V undo lists).
 	AtUnshareSem func(t *Task)
 

@@ -34,6 +34,7 @@ type Process struct {
 	reaped     bool // released, or about to be by the one who set it
 	didExec    bool // setpgid by the parent is no longer allowed
 	subreaper  bool // PR_SET_CHILD_SUBREAPER
+	commanded  bool // who started it is outside, in the same session: a shell, say. Immutable
 	zapping    bool // an init of a namespace that waits for all others there to die
 	// execParentID changes at exec: a parent that gained privileges gets SIGCHLD
 	// whatever signal its child was made to send.

@@ -220,6 +220,9 @@ func (t *Task) ptraceStopLocked(sh **SigHand, code uint32, why int32, message ui
 		t.notifyStopLocked(false, why)
 	}
 	t.k.tasks.RUnlock()
+	if last {
+		t.proc.stoppedOutside()
+	}
 
 	t.sleepBegin(true)
 	for {

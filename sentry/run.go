@@ -29,7 +29,11 @@ const (
 func (t *Task) start() {
 	t.k.live.Add(1)
 	t.k.running.Add(1)
-	go t.run()
+	if r, ok := t.ctx.(platform.Runner); ok {
+		r.Run(t.mm.Platform(), t.run)
+	} else {
+		go t.run()
+	}
 }
 
 // run is the task's goroutine: it runs guest code until the task has died.

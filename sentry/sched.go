@@ -490,6 +490,7 @@ func (t *Task) SetAffinity(o *Task, set CPUSet) error {
 	o.schedMu.Lock()
 	o.affinity = set
 	o.schedMu.Unlock()
+	o.setWork(workResume) // its processor for rseq(2) may be another now
 	return nil
 }
 

@@ -547,6 +547,7 @@ func (t *Task) exitSignals() {
 		t.k.tasks.RLock()
 		t.notifyStopLocked(false, why)
 		t.k.tasks.RUnlock()
+		p.stoppedOutside()
 	}
 }
 

@@ -206,6 +206,11 @@ func (t *Task) nextSignal(w *signalWord) bool {
 				}
 				w.sig = sig
 			}
+			if f := t.k.cfg.OnSignal; f != nil {
+				sh.mu.Unlock()
+				f(t, &w.info)
+				sh = p.lockSig()
+			}
 			t.sig.forced.del(sig)
 			a := sh.action(sig)
 			if a.Handler == SigIgn {
@@ -344,6 +349,7 @@ func (t *Task) stopLocked(sig uint32, sh *SigHand) bool {
 		t.k.tasks.RLock()
 		t.notifyStopLocked(false, cldStopped)
 		t.k.tasks.RUnlock()
+		p.stoppedOutside()
 	}
 	for {
 		sh = p.lockSig()
@@ -395,6 +401,13 @@ func (t *Task) tellParent(why int32) {
 	t.notifyStopLocked(false, why)
 	if l := t.proc.leader; l != nil && l.tracing.tracer != nil && l.tracing.tracer.proc != t.proc.parent {
 		l.notifyStopLocked(true, why)
+	}
+}
+
+// stoppedOutside tells who started the sandbox that its first process has stopped. No lock is held.
+func (p *Process) stoppedOutside() {
+	if f := p.k.cfg.OnInitStop; f != nil && p.k.Init() == p {
+		f()
 	}
 }
 

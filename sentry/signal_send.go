@@ -307,7 +307,7 @@ func (p *Process) completeLocked(sig int32, to, rep *Task) {
 	a := p.sighand.Load().action(sig)
 	fatal := a.Handler == SigDfl && !(sigsIgnored | sigsStop).Has(sig)
 	if fatal && !p.isInitFor(sig) && !t.sig.realBlocked.Has(sig) &&
-		(sig == int32(unix.SIGKILL) || t.tracing.tracer == nil) && !sigsCore.Has(sig) {
+		(sig == int32(unix.SIGKILL) || t.tracing.tracer == nil && p.k.cfg.OnSignal == nil) && !sigsCore.Has(sig) {
 		p.startGroupExitLocked(WaitStatus(sig))
 		return
 	}
@@ -518,9 +518,6 @@ func (t *Task) PidfdSendSignal(pid *PID, thread bool, sig int32, info *SigInfo, 
 	default:
 		return unix.EINVAL
 	}
-	if !validSignal(sig) {
-		return unix.EINVAL
-	}
 	t.k.tasks.RLock()
 	defer t.k.tasks.RUnlock()
 	if pid.In(t.PIDNS()) == 0 && !pid.freed {
@@ -545,6 +542,9 @@ func (t *Task) PidfdSendSignal(pid *PID, thread bool, sig int32, info *SigInfo, 
 		if len(pid.pgrp) == 0 {
 			return unix.ESRCH
 		}
+		if !validSignal(sig) {
+			return unix.EINVAL
+		}
 		return t.killPgrp(pid, sig)
 	}
 	p := pid.proc
@@ -553,6 +553,9 @@ func (t *Task) PidfdSendSignal(pid *PID, thread bool, sig int32, info *SigInfo, 
 	}
 	if p == nil {
 		return unix.ESRCH
+	}
+	if !validSignal(sig) {
+		return unix.EINVAL
 	}
 	if info == nil {
 		return t.kill1(p, sig)

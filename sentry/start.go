@@ -34,8 +34,10 @@ type InitArgs struct {
 	NoNewPrivs  bool
 	OOMScoreAdj int32
 	// Protected: signals without a handler do not end the process, as for the init of a container.
-	// A command that a person runs wants to be ended by Ctrl-C.
+	// A command that a person runs wants to be ended by Ctrl-C, and stopped by Ctrl-Z.
 	Protected bool
+	// Nice is the priority that the process begins with, as nice(1) gives it.
+	Nice int32
 	// Root is the root directory, that of the mount namespace if not valid.
 	Root vfs.Path
 	// PrepareTask is called with the new task before it runs.
@@ -93,13 +95,14 @@ func (k *Kernel) Start(a InitArgs) (_ *Process, err error) {
 	p.dumpable.Store(dumpUser)
 	p.oomScoreAdj.Store(a.OOMScoreAdj)
 	p.oomScoreMin.Store(min(a.OOMScoreAdj, 0))
-	p.initKillable = !a.Protected
+	p.initKillable, p.commanded = !a.Protected, !a.Protected
 	p.initSignals(newSigHand())
 	t.cred.Store(c)
 	t.sig.altstack.Flags = SsDisable
 	t.syscallNo.Store(arch.NoSyscall)
 	t.affinity = k.AllCPUs()
 	t.utilMax = 1024
+	t.nice = max(-20, min(19, a.Nice))
 	t.tsc = unix.PR_TSC_ENABLE
 	t.defaultSlack = 50000
 	t.timerSlack.Store(50000)
@@ -200,7 +203,7 @@ func (k *Kernel) Start(a InitArgs) (_ *Process, err error) {
 	p.dumpable.Store(pr.dumpable)
 	t.SetName(pr.comm)
 	t.Regs.Reset(pr.img.Entry, pr.stack.SP)
-	t.ctx = k.Platform.NewContext()
+	t.setContext(k.Platform.NewContext())
 	if a.PrepareTask != nil {
 		if err := a.PrepareTask(t); err != nil {
 			putMM(as)

@@ -37,6 +37,8 @@ type Task struct {
 	k       *Kernel
 	proc    *Process
 	ctx     platform.Context
+	parker  platform.Parker // ctx, if it sleeps best by itself
+	sleeper waitq.Sleeper   // wakes parker
 	tracing taskTrace // guest ptrace(2) state; has its own rules, see ptrace.go
 
 	// pid is the thread's identity. An exec by a thread that is not the leader
@@ -87,15 +89,13 @@ type Task struct {
 	futex         taskFutex   // see futex.go
 	rseq          rseqState   // rseq(2)
 	restart       restartFunc // what restart_syscall(2) continues, or nil
-	vforkDone     chan struct{}
+	vforkDone     *waitq.Bell
 	syscallNo     atomic.Uint64 // the call being handled, arch.NoSyscall otherwise
 	stopRun       bool          // leave the run loop and exit with exitWith
 	exitWith      WaitStatus
 	staleMM       *mm.AddressSpace // see dropStaleMM
 	startFP       []byte           // floating point state that a new thread begins with
 	setChildTID   uint64           // CLONE_CHILD_SETTID: where the new thread writes its id
-	waiter        *waitq.Entry     // for wait4 and the like
-	waitCh        chan struct{}
 
 	taskSched // priorities, affinity, accounting: sched.go
 	taskMisc  // prctl(2) state, no_new_privs, parent-death signal: prctl.go
@@ -180,6 +180,9 @@ func (t *Task) SetName(name string) {
 	copy(t.name[:15], name)
 }
 
+// ExitStatus is how the task ends, for Config.AtExit.
+func (t *Task) ExitStatus() WaitStatus { return t.exitWith }
+
 // SyscallNo is the number of the call that the task is in, arch.NoSyscall if in none.
 func (t *Task) SyscallNo() uint64 { return t.syscallNo.Load() }
 
@@ -201,8 +204,48 @@ func (t *Task) PIDNS() *PIDNamespace { return t.pid.Load().ns() }
 // FS implements vfs.Context.
 func (t *Task) FS() *vfs.FSContext { return t.fs }
 
-// Signal implements vfs.Context.
-func (t *Task) Signal(sig unix.Signal) { _ = t.sendSignal(kernelInfo(sig)) }
+// Signal implements vfs.Context: the task gets a signal for what it did, and it says so itself.
+func (t *Task) Signal(sig unix.Signal) {
+	info := SigInfo{Signo: int32(sig), Code: SiUser}
+	info.SetPID(t.proc.tgid.In(t.PIDNS()))
+	c := t.Cred()
+	info.SetUID(munged(c.UserNS.MapUIDFromKernel(c.UID)))
+	_ = t.sendSignal(&info)
+}
+
+// LocalPID is the caller's number for a process of the initial pid namespace, 0 if it cannot see it.
+func (t *Task) LocalPID(initial int32) int32 {
+	return t.translatePID(t.k.rootPIDNS, t.PIDNS(), initial)
+}
+
+// InitialPID is the initial pid namespace's number for a process of the caller's.
+func (t *Task) InitialPID(local int32) int32 {
+	return t.translatePID(t.PIDNS(), t.k.rootPIDNS, local)
+}
+
+func (t *Task) translatePID(from, to *PIDNamespace, nr int32) int32 {
+	if from == to {
+		return nr
+	}
+	t.k.tasks.RLock()
+	defer t.k.tasks.RUnlock()
+	return from.findPID(nr).In(to)
+}
+
+// InstallFD gives the task a descriptor for f. The reference of f goes to the descriptor, or stays
+// with the caller on an error.
+func (t *Task) InstallFD(f *vfs.File, cloexec bool) (int32, error) {
+	return t.files.NewFD(0, f, cloexec, t.Limit(unix.RLIMIT_NOFILE))
+}
+
+// OpenPIDFD makes a pidfd of a process of the initial pid namespace that the task can see.
+func (t *Task) OpenPIDFD(tgid int32) (int32, error) {
+	nr := t.LocalPID(tgid)
+	if nr <= 0 {
+		return 0, unix.ESRCH
+	}
+	return t.PidfdOpen(nr, 0)
+}
 
 // Limit implements vfs.Context.
 func (t *Task) Limit(resource int) uint64 { return t.proc.Limit(resource).Cur }
@@ -220,6 +263,9 @@ func (t *Task) kick() {
 	case t.wake <- struct{}{}:
 	default:
 	}
+	if t.parker != nil {
+		t.parker.Unpark()
+	}
 	if t.inGuest.Load() {
 		t.ctx.Interrupt()
 	}
@@ -227,15 +273,32 @@ func (t *Task) kick() {
 
 // Block implements vfs.Context.
 func (t *Task) Block(ch <-chan struct{}, timeout time.Duration) error {
-	return t.block(ch, timeout, workSignal|workKill)
+	return t.block(ch, nil, timeout, workSignal|workKill)
+}
+
+// BlockBell implements waitq.BellBlocker: it is Block for a bell.
+func (t *Task) BlockBell(b *waitq.Bell, timeout time.Duration) error {
+	return t.block(b.C, b, timeout, workSignal|workKill)
+}
+
+// setContext gives a new task what it runs guest code with.
+func (t *Task) setContext(c platform.Context) {
+	t.ctx = c
+	if p, ok := c.(platform.Parker); ok {
+		t.parker, t.sleeper.Wake = p, p.Unpark
+	}
 }
 
 // blockKillable is Block for waits that only death interrupts.
 func (t *Task) blockKillable(ch <-chan struct{}, timeout time.Duration) error {
-	return t.block(ch, timeout, workKill)
+	return t.block(ch, nil, timeout, workKill)
 }
 
-func (t *Task) block(ch <-chan struct{}, timeout time.Duration, intr uint32) error {
+// block waits for ch, or for b if it is not nil, and for the work flags in intr.
+func (t *Task) block(ch <-chan struct{}, b *waitq.Bell, timeout time.Duration, intr uint32) error {
+	if b != nil {
+		ch = b.C
+	}
 	select {
 	case <-ch:
 		return nil
@@ -246,6 +309,9 @@ func (t *Task) block(ch <-chan struct{}, timeout time.Duration, intr uint32) err
 	}
 	if timeout == 0 {
 		return unix.ETIMEDOUT
+	}
+	if t.parker != nil && (b != nil || ch == nil) {
+		return t.parkFor(b, timeout, intr)
 	}
 	var expired <-chan time.Time
 	if timeout > 0 {
@@ -266,6 +332,35 @@ func (t *Task) block(ch <-chan struct{}, timeout time.Duration, intr uint32) err
 		case <-expired:
 			return unix.ETIMEDOUT
 		}
+	}
+}
+
+// parkFor is block for a task whose goroutine is locked to a host thread, which sleeps and is woken
+// by one host call each.
+func (t *Task) parkFor(b *waitq.Bell, timeout time.Duration, intr uint32) error {
+	t.sleepBegin(intr&workSignal != 0)
+	defer t.sleepEnd()
+	if b != nil {
+		b.Attend(&t.sleeper)
+		defer b.Attend(nil)
+	}
+	var deadline int64
+	if timeout > 0 {
+		deadline = t.k.mono() + int64(timeout)
+	}
+	for {
+		if b != nil && b.Ready() {
+			return nil
+		}
+		if t.work.Load()&intr != 0 {
+			return vfs.ErrRestartSys
+		}
+		if timeout > 0 {
+			if timeout = time.Duration(deadline - t.k.mono()); timeout <= 0 {
+				return unix.ETIMEDOUT
+			}
+		}
+		t.parker.Park(timeout)
 	}
 }
 

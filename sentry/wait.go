@@ -67,16 +67,13 @@ type WaitResult struct {
 // Wait waits for a child or tracee to change its state. Without one that it may
 // wait for it returns ECHILD; nil and no error with WNOHANG and nothing to tell.
 func (t *Task) Wait(o *WaitOptions) (*WaitResult, error) {
-	if t.waiter == nil {
-		t.waiter, t.waitCh = waitq.NewChan()
-	}
-	select {
-	case <-t.waitCh:
-	default:
-	}
+	w := waitq.GetWaiter()
 	q := &t.proc.childWait
-	q.EventRegister(t.waiter, waitq.In)
-	defer q.EventUnregister(t.waiter)
+	q.EventRegister(&w.Entry, waitq.In)
+	defer func() {
+		q.EventUnregister(&w.Entry)
+		w.Put()
+	}()
 	for {
 		res, err := t.waitOnce(o)
 		if res != nil || err != nil {
@@ -85,7 +82,11 @@ func (t *Task) Wait(o *WaitOptions) (*WaitResult, error) {
 		if o.Flags&unix.WNOHANG != 0 {
 			return nil, nil
 		}
-		if err := t.Block(t.waitCh, -1); err != nil {
+		if err := t.BlockBell(&w.Bell, -1); err != nil {
+			// The child's signal comes just before it tells who waits.
+			if res, e := t.waitOnce(o); res != nil || e != nil {
+				return res, e
+			}
 			return nil, err
 		}
 	}

@@ -24,7 +24,7 @@ const (
 
 // poller is the waiting half. Pollers are reused, so that polling does not allocate.
 type poller struct {
-	ch     chan struct{}
+	bell *waitq.Bell
 	notify func(waitq.Events) bool
 	items  []pollItem
 }
@@ -40,12 +40,9 @@ type pollItem struct {
 const maxKeptItems = 4096
 
 var pollerPool = sync.Pool{New: func() any {
-	p := &poller{ch: make(chan struct{}, 1)}
+	p := &poller{bell: waitq.NewBell()}
 	p.notify = func(waitq.Events) bool {
-		select {
-		case p.ch <- struct{}{}:
-		default:
-		}
+		p.bell.Ring()
 		return true
 	}
 	return p
@@ -58,10 +55,7 @@ func newPoller(n int) *poller {
 		p.items = make([]pollItem, n)
 	}
 	p.items = p.items[:n]
-	select {
-	case <-p.ch:
-	default:
-	}
+	p.bell.Ready()
 	return p
 }
 
@@ -119,7 +113,7 @@ func (p *poller) wait(t *sentry.Task, deadline time.Time, now bool) (int, error)
 		if n := p.look(); n > 0 {
 			return n, nil
 		}
-		err := t.Block(p.ch, until(deadline))
+		err := t.BlockBell(p.bell, until(deadline))
 		switch err {
 		case nil:
 		case unix.ETIMEDOUT:
@@ -434,7 +428,7 @@ func (p *poller) selectWait(t *sentry.Task, a *timeoutArg) error {
 		if care() {
 			return nil
 		}
-		switch err := t.Block(p.ch, until(a.deadline)); err {
+		switch err := t.BlockBell(p.bell, until(a.deadline)); err {
 		case nil:
 		case unix.ETIMEDOUT:
 			p.look()

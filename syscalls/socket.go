@@ -418,27 +418,6 @@ func sendmmsg(t *sentry.Task, fd int32, vec usermem.Addr, n, flags uint32) (uint
 	return uintptr(min(n, maxIov)), nil
 }
 
-// controlInstaller gives a task descriptors for what came with a message.
-type controlInstaller struct{ t *sentry.Task }
-
-// InstallFD implements netstack.ControlInstaller.
-func (c controlInstaller) InstallFD(f *vfs.File, cloexec bool) (int32, error) {
-	return c.t.Files().NewFD(0, f, cloexec, c.t.Limit(unix.RLIMIT_NOFILE))
-}
-
-// OpenPIDFD implements netstack.ControlInstaller.
-func (c controlInstaller) OpenPIDFD(tgid int32) (int32, error) {
-	p := c.t.Kernel().Process(c.t.Kernel().RootPIDNS(), tgid)
-	if p == nil {
-		return 0, unix.ESRCH
-	}
-	nr := p.PID().In(c.t.PIDNS())
-	if nr == 0 {
-		return 0, unix.ESRCH
-	}
-	return c.t.PidfdOpen(nr, 0)
-}
-
 func recvMessage(t *sentry.Task, f *vfs.File, addr usermem.Addr, flags int32) (int64, int, error) {
 	h, v, err := readMsghdr(t, addr)
 	if err != nil {
@@ -454,7 +433,7 @@ func recvMessage(t *sentry.Task, f *vfs.File, addr usermem.Addr, flags int32) (i
 	if h.Control == 0 {
 		space = 0
 	}
-	control, cflags := netstack.BuildControl(t, &m.Control, space, controlInstaller{t}, flags&unix.MSG_CMSG_CLOEXEC != 0)
+	control, cflags := netstack.BuildControl(t, &m.Control, space, t, flags&unix.MSG_CMSG_CLOEXEC != 0)
 	out := m.OutFlags | cflags | int(flags&unix.MSG_CMSG_CLOEXEC)
 	if h.Name != 0 {
 		if err := copySockaddrOut(t, m.From, h.Name, addr+msgNamelenOff); err != nil {

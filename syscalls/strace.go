@@ -40,9 +40,6 @@ type Strace struct {
 	// mu serializes lines.
 	mu sync.Mutex
 	w  io.Writer
-
-	// codes are the wait statuses that threads in exit(2) have asked for, by task.
-	codes sync.Map
 }
 
 // NewStrace returns a log that writes to w, a line a Write.
@@ -109,9 +106,6 @@ func (s *Strace) call(tb *Table, t *sentry.Task, nr uint64, args *[6]uint64) (ui
 	}
 	if nr == unix.SYS_EXIT || nr == unix.SYS_EXIT_GROUP {
 		s.line(pid, name+"("+join(text)+") = ?")
-		if nr == unix.SYS_EXIT {
-			s.codes.Store(t, uint32(args[0]&0xff)<<8)
-		}
 	}
 	ret, err := tb.call(t, nr, args)
 	if nr == unix.SYS_EXIT || nr == unix.SYS_EXIT_GROUP {
@@ -139,14 +133,11 @@ func (s *Strace) Signal(t *sentry.Task, info *sentry.SigInfo) {
 
 // Exit prints the end of a thread.
 func (s *Strace) Exit(t *sentry.Task) {
-	status := uint32(t.Process().ExitStatus())
-	if code, ok := s.codes.LoadAndDelete(t); ok && status == 0 {
-		status = code.(uint32)
-	}
-	text := fmt.Sprintf("+++ exited with %d +++", status>>8&0xff)
-	if sig := int32(status & 0x7f); sig != 0 {
-		text = "+++ killed by " + signalName(sig)
-		if status&0x80 != 0 {
+	status := t.ExitStatus()
+	text := fmt.Sprintf("+++ exited with %d +++", status.ExitCode())
+	if status.Signaled() {
+		text = "+++ killed by " + signalName(int32(status.Signal()))
+		if status.CoreDump() {
 			text += " (core dumped)"
 		}
 		text += " +++"

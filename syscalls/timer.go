@@ -171,6 +171,9 @@ func timerfdSettime(t *sentry.Task, fd, flags int32, val, old usermem.Addr) (uin
 	if err := usermem.CopyObjectIn(t.MM(), val, &v); err != nil {
 		return 0, err
 	}
+	if flags&^(unix.TFD_TIMER_ABSTIME|unix.TFD_TIMER_CANCEL_ON_SET) != 0 || !validTimespec(v.Value) || !validTimespec(v.Interval) {
+		return 0, unix.EINVAL
+	}
 	err := withTimerfd(t, fd, func(tm *timerfd.Timer) (err error) {
 		was, err = tm.Set(flags, v)
 		return err

@@ -251,7 +251,7 @@ func (f *File) read(ctx Context, dst *usermem.IO, off int64, flags IOFlags, useP
 			if n, err = f.readOnce(ctx, dst, off, flags, usePos); err != unix.EAGAIN {
 				break
 			}
-			if err = ctx.Block(w.C, -1); err != nil {
+			if err = w.Wait(ctx, -1); err != nil {
 				break
 			}
 		}
@@ -345,7 +345,7 @@ func (f *File) writeStream(ctx Context, src *usermem.IO, flags IOFlags) (int64, 
 			f.Ops.EventRegister(&w.Entry, waitq.Writable)
 			continue
 		}
-		if err = ctx.Block(w.C, -1); err != nil {
+		if err = w.Wait(ctx, -1); err != nil {
 			break
 		}
 	}
@@ -372,7 +372,7 @@ func (f *File) write(ctx Context, src *usermem.IO, off int64, flags IOFlags, use
 			if n, err = f.writeOnce(ctx, src, off, flags, usePos); err != unix.EAGAIN {
 				break
 			}
-			if err = ctx.Block(w.C, -1); err != nil {
+			if err = w.Wait(ctx, -1); err != nil {
 				break
 			}
 		}
@@ -742,7 +742,7 @@ func (f *File) WaitReady(ctx Context, mask waitq.Events, timeout time.Duration) 
 		if timeout >= 0 {
 			timeout = max(time.Until(deadline), 0)
 		}
-		if err := ctx.Block(w.C, timeout); err != nil {
+		if err := w.Wait(ctx, timeout); err != nil {
 			return 0, err
 		}
 	}

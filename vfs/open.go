@@ -436,7 +436,11 @@ func openPath(ctx Context, p Path, flags uint32, checked bool) (*File, error) {
 	case unix.S_IFCHR, unix.S_IFBLK:
 		ops, err = p.registry().OpenDevice(ctx, typ, i.Attr().Rdev, i, f)
 	case unix.S_IFIFO:
-		if r := p.registry(); r != nil && r.OpenFIFO != nil {
+		r := p.registry()
+		if fs := ctx.FS(); r == nil && fs != nil {
+			r = fs.Root().registry() // a pipe without a name, found in /proc/PID/fd
+		}
+		if r != nil && r.OpenFIFO != nil {
 			ops, err = r.OpenFIFO(ctx, i, f)
 		} else {
 			err = unix.ENXIO

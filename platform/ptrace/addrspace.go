@@ -46,7 +46,7 @@ type addressSpace struct {
 	// flushMu is held while a stub thread makes changes.
 	flushMu sync.Mutex
 
-	// mu protects the fields below and s.parked.
+	// mu protects the fields below.
 	mu     sync.Mutex
 	ops    []op
 	spare  []op // backing array for the next queue
@@ -296,14 +296,14 @@ func hostProt(p platform.Prot) uint64 {
 
 // takeThread takes a parked thread, or has one made.
 func (as *addressSpace) takeThread() (int32, error) {
-	as.mu.Lock()
+	as.s.mu.Lock()
 	if n := len(as.s.parked); n > 0 {
 		tid := as.s.parked[n-1]
 		as.s.parked = as.s.parked[:n-1]
-		as.mu.Unlock()
+		as.s.mu.Unlock()
 		return tid, nil
 	}
-	as.mu.Unlock()
+	as.s.mu.Unlock()
 	var tid int32
 	err := as.p.spawner.do(func() (err error) {
 		tid, err = as.p.spawner.newThread(as.s)

@@ -133,15 +133,29 @@ func (c *context) detach() {
 	c.mu.Unlock()
 	c.p.balance.remove(c)
 	if as.dead.Load() {
+		reap(tid)
 		return
 	}
 	c.regs = unix.PtraceRegs{Rip: stubBase + codePark, Cs: userCS, Ss: userSS, Eflags: 0x202, Orig_rax: arch.NoSyscall}
 	if setRegs(tid, &c.regs) != 0 || ptrace(unix.PTRACE_DETACH, tid, 0, 0) != 0 {
+		reap(tid) // the stub has been killed
 		return
 	}
-	as.mu.Lock()
+	as.s.mu.Lock()
 	as.s.parked = append(as.s.parked, tid)
-	as.mu.Unlock()
+	as.s.mu.Unlock()
+}
+
+// reap waits for the end of a thread that the calling host thread traces and that is dead or dying. Until all its
+// threads are reaped, nobody hears of the death of a process.
+func reap(tid int32) {
+	for {
+		var ws unix.WaitStatus
+		if e := wait(tid, &ws); e != 0 || ws.Exited() || ws.Signaled() {
+			return
+		}
+		ptrace(unix.PTRACE_CONT, tid, 0, 0)
+	}
 }
 
 // Release implements platform.Context.

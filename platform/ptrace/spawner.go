@@ -3,6 +3,7 @@ package ptrace
 import (
 	"fmt"
 	"runtime"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -14,8 +15,9 @@ type stub struct {
 	pid  int32 // the leader
 	slot int   // which page of operations
 
-	// parked are the ids of threads that wait in codePark, untraced. Protected by the mu of the
-	// address space that the stub belongs to.
+	// mu protects parked, the ids of threads that wait in codePark, untraced. It is the stub's own: a context may
+	// detach when its stub serves another address space already.
+	mu     sync.Mutex
 	parked []int32
 }
 

@@ -152,7 +152,7 @@ func RuntimeRules() []Rule {
 	rules = append(rules, allow("Go runtime: memory",
 		unix.SYS_MUNMAP, unix.SYS_MADVISE, unix.SYS_MINCORE, unix.SYS_BRK, unix.SYS_MPROTECT)...)
 	rules = append(rules, allow("time, where the vDSO falls back",
-		unix.SYS_CLOCK_GETTIME, unix.SYS_GETTIMEOFDAY, unix.SYS_TIME, unix.SYS_GETCPU, unix.SYS_GETRANDOM)...)
+		unix.SYS_CLOCK_GETTIME, unix.SYS_ADJTIMEX, unix.SYS_GETTIMEOFDAY, unix.SYS_TIME, unix.SYS_GETCPU, unix.SYS_GETRANDOM)...)
 	rules = append(rules, allow("descriptors the sentry has: waiting, reading, writing, closing",
 		unix.SYS_READ, unix.SYS_WRITE, unix.SYS_PREAD64, unix.SYS_PWRITE64, unix.SYS_READV, unix.SYS_WRITEV,
 		unix.SYS_PREADV2, unix.SYS_PWRITEV2, unix.SYS_CLOSE, unix.SYS_FSTAT, unix.SYS_LSEEK,

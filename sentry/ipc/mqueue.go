@@ -176,7 +176,7 @@ func (q *mqueue) wait(ctx vfs.Context, f *vfs.File, events waitq.Events, deadlin
 				return unix.ETIMEDOUT
 			}
 		}
-		if err := ctx.Block(w.C, left); err != nil {
+		if err := w.Wait(ctx, left); err != nil {
 			return err
 		}
 	}

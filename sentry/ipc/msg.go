@@ -112,7 +112,7 @@ func (q *msgQueue) wait(ctx vfs.Context, events waitq.Events, try func() error) 
 		if err := locked(); err != unix.EAGAIN {
 			return err
 		}
-		if err := ctx.Block(w.C, -1); err != nil {
+		if err := w.Wait(ctx, -1); err != nil {
 			return unix.EINTR // neither call is ever restarted
 		}
 	}

@@ -65,7 +65,7 @@ type segment struct {
 	perm                perm
 	removed             bool // not in the table; the cache goes with the last attachment
 	released            bool
-	nattch              uint64
+	attached            map[*mm.MapFile]struct{} // one for each shmat
 	atime, dtime, ctime int64
 	cpid, lpid          int32
 }
@@ -115,7 +115,7 @@ func (ns *Namespace) ShmGet(ctx vfs.Context, key int32, size uint64, flags int32
 func (ns *Namespace) removeSegment(s *segment) {
 	ns.mu.Lock()
 	s.mu.Lock()
-	if s.nattch > 0 {
+	if len(s.attached) > 0 {
 		ns.segments.dropKey(s)
 		s.perm.mode |= shmDest
 		s.mu.Unlock()
@@ -142,12 +142,12 @@ func (ns *Namespace) dropLocked(s *segment) bool {
 }
 
 // detached is called when the mapping of an attachment has gone.
-func (s *segment) detached(pid int32) {
+func (s *segment) detached(f *mm.MapFile, pid int32) {
 	s.ns.mu.Lock()
 	s.mu.Lock()
-	s.nattch--
+	delete(s.attached, f)
 	s.dtime, s.lpid = now(), pid
-	release := s.nattch == 0 && s.perm.mode&shmDest != 0 && s.ns.dropLocked(s)
+	release := len(s.attached) == 0 && s.perm.mode&shmDest != 0 && s.ns.dropLocked(s)
 	s.mu.Unlock()
 	s.ns.mu.Unlock()
 	if release {
@@ -202,21 +202,24 @@ func (ns *Namespace) ShmAt(ctx vfs.Context, as *mm.AddressSpace, id int32, addr 
 		s.mu.Unlock()
 		return 0, unix.EIDRM
 	}
-	s.nattch++
 	key := s.perm.key
+	pid := ctx.TGID()
+	f := &mm.MapFile{
+		Cache: s.cache, MaxProt: maxProt, Ino: uint64(id), Owner: &attachment{s},
+		Name: func() string { return fmt.Sprintf("/SYSV%08x (deleted)", uint32(key)) },
+	}
+	f.Release = func() { s.detached(f, pid) }
+	if s.attached == nil {
+		s.attached = make(map[*mm.MapFile]struct{})
+	}
+	s.attached[f] = struct{}{}
 	s.mu.Unlock()
 
-	pid := ctx.TGID()
 	at, err := as.MMap(mm.MMapOpts{
-		Addr: addr, Length: pages(s.size) * pageSize, Prot: prot, Flags: mapFlags,
-		File: &mm.MapFile{
-			Cache: s.cache, MaxProt: maxProt, Ino: uint64(id), Owner: &attachment{s},
-			Name:    func() string { return fmt.Sprintf("/SYSV%08x (deleted)", uint32(key)) },
-			Release: func() { s.detached(pid) },
-		},
+		Addr: addr, Length: pages(s.size) * pageSize, Prot: prot, Flags: mapFlags, File: f,
 	})
 	if err != nil {
-		s.detached(pid)
+		s.detached(f, pid)
 		if err == unix.EEXIST {
 			err = unix.EINVAL
 		}
@@ -345,9 +348,13 @@ func (ns *Namespace) ShmCtl(ctx vfs.Context, id, cmd int32, arg uint64) (int64, 
 }
 
 func (s *segment) ds(ctx vfs.Context) shmDS {
+	nattch := 0 // parts of an attachment and those of forked processes count, too
+	for f := range s.attached {
+		nattch += f.Regions()
+	}
 	return shmDS{
 		Perm: s.perm.ds(ctx), Size: s.size, Atime: s.atime, Dtime: s.dtime, Ctime: s.ctime,
-		Cpid: localPID(ctx, s.cpid), Lpid: localPID(ctx, s.lpid), Nattch: s.nattch,
+		Cpid: localPID(ctx, s.cpid), Lpid: localPID(ctx, s.lpid), Nattch: uint64(nattch),
 	}
 }
 

@@ -59,12 +59,64 @@ func regionLine(b *bytes.Buffer, i *mm.RegionInfo) {
 
 func (e *entry) maps(_ vfs.Context, b *bytes.Buffer) error {
 	return e.withMM(func(as *mm.AddressSpace) error {
-		as.ForEachRegion(func(i mm.RegionInfo) bool {
+		e.regions(as, func(i mm.RegionInfo) bool {
 			regionLine(b, &i)
 			return true
 		})
 		return nil
 	})
+}
+
+// hostVDSO is the vDSO of a program that has the host's, which the platform maps and mm does not know.
+func (e *entry) hostVDSO(as *mm.AddressSpace) (mm.RegionInfo, bool) {
+	const atSysinfoEhdr = 33
+	v := as.Auxv()
+	for i := 0; i+1 < len(v) && e.cpu.VDSO != 0; i += 2 {
+		if at := usermem.Addr(v[i+1]); v[i] == atSysinfoEhdr && at != 0 {
+			_, known := as.FindRegion(at)
+			return mm.RegionInfo{Start: at, End: at + usermem.Addr(e.cpu.VDSO), Prot: platform.Read | platform.Exec,
+				MaxProt: platform.Read | platform.Write | platform.Exec, Special: true, Name: "[vdso]"}, !known
+		}
+	}
+	return mm.RegionInfo{}, false
+}
+
+// smapsOf calls f for all regions in order, with what is resident if it is asked for.
+func (e *entry) smapsOf(as *mm.AddressSpace, f func(i mm.RegionInfo, s mm.Smaps) bool) {
+	v, extra := e.hostVDSO(as)
+	more := true
+	as.ForEachSmaps(func(i mm.RegionInfo, s mm.Smaps) bool {
+		if extra && i.Start > v.Start {
+			extra = false
+			if more = f(v, mm.Smaps{}); !more {
+				return false
+			}
+		}
+		more = f(i, s)
+		return more
+	})
+	if extra && more {
+		f(v, mm.Smaps{})
+	}
+}
+
+// regions is the same without what is resident.
+func (e *entry) regions(as *mm.AddressSpace, f func(i mm.RegionInfo) bool) {
+	v, extra := e.hostVDSO(as)
+	more := true
+	as.ForEachRegion(func(i mm.RegionInfo) bool {
+		if extra && i.Start > v.Start {
+			extra = false
+			if more = f(v); !more {
+				return false
+			}
+		}
+		more = f(i)
+		return more
+	})
+	if extra && more {
+		f(v)
+	}
 }
 
 // pss splits a region's proportional share by what the pages are.
@@ -137,7 +189,7 @@ func vmFlags(i *mm.RegionInfo) string {
 
 func (e *entry) smaps(_ vfs.Context, b *bytes.Buffer) error {
 	return e.withMM(func(as *mm.AddressSpace) error {
-		as.ForEachSmaps(func(i mm.RegionInfo, s mm.Smaps) bool {
+		e.smapsOf(as, func(i mm.RegionInfo, s mm.Smaps) bool {
 			regionLine(b, &i)
 			row(b, "Size", uint64(i.End-i.Start))
 			row(b, "KernelPageSize", mm.PageSize)
@@ -160,7 +212,7 @@ func (e *entry) smapsRollup(_ vfs.Context, b *bytes.Buffer) error {
 	var sum mm.Smaps
 	var split pss
 	var lo, hi uint64
-	as.ForEachSmaps(func(i mm.RegionInfo, s mm.Smaps) bool {
+	e.smapsOf(as, func(i mm.RegionInfo, s mm.Smaps) bool {
 		if hi == 0 {
 			lo = uint64(i.Start)
 		}
@@ -194,7 +246,7 @@ func (e *entry) smapsRollup(_ vfs.Context, b *bytes.Buffer) error {
 // numaMaps is numa_maps: all memory is on node 0.
 func (e *entry) numaMaps(_ vfs.Context, b *bytes.Buffer) error {
 	return e.withMM(func(as *mm.AddressSpace) error {
-		as.ForEachSmaps(func(i mm.RegionInfo, s mm.Smaps) bool {
+		e.smapsOf(as, func(i mm.RegionInfo, s mm.Smaps) bool {
 			fmt.Fprintf(b, "%08x default", uint64(i.Start))
 			switch {
 			case i.File != nil:
@@ -437,7 +489,7 @@ func (e *entry) mapFiles() *kernfs.Dir {
 	find := func(s string, f func(i *mm.RegionInfo, file *vfs.File)) error {
 		err := error(unix.ENOENT)
 		e.withMM(func(as *mm.AddressSpace) error {
-			as.ForEachRegion(func(i mm.RegionInfo) bool {
+			e.regions(as, func(i mm.RegionInfo) bool {
 				if i.File != nil && name(&i) == s {
 					if file, ok := i.File.Owner.(*vfs.File); ok {
 						f(&i, file)
@@ -486,7 +538,7 @@ func (e *entry) mapFiles() *kernfs.Dir {
 		}
 		var list []kernfs.Entry
 		e.withMM(func(as *mm.AddressSpace) error {
-			as.ForEachRegion(func(i mm.RegionInfo) bool {
+			e.regions(as, func(i mm.RegionInfo) bool {
 				if i.File != nil {
 					list = append(list, kernfs.Entry{Name: name(&i), Type: unix.DT_LNK})
 				}

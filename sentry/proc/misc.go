@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"gosv.dev/vfs"
 	"gosv.dev/vfs/kernfs"
+	"gosv.dev/vfs/waitq"
 )
 
 // attrDir is /proc/PID/attr: there is no security module, so nothing can be read or written.
@@ -100,5 +102,14 @@ func (e *entry) timeOffsets() *kernfs.File {
 // mountPoll lets pollers of mounts and mountinfo see that the tree has changed since they opened the file.
 type mountPoll struct {
 	*vfs.MountNamespace
-	seq uint64
+	seen atomic.Uint64
+}
+
+// Readiness implements waitq.Waitable. A change is told once.
+func (m *mountPoll) Readiness(mask waitq.Events) waitq.Events {
+	ev := waitq.Readable
+	if seq := m.Seq(); m.seen.Swap(seq) != seq {
+		ev |= waitq.Err | waitq.Pri
+	}
+	return ev & (mask | waitq.Always)
 }

@@ -18,8 +18,8 @@ import (
 // entry is one process or thread directory's subject.
 type entry struct {
 	*fs
-	t      *sentry.Task
-	whole  bool // a process, not one thread of it
+	t     *sentry.Task
+	whole bool // a process, not one thread of it
 }
 
 // process is /proc/PID.
@@ -448,19 +448,33 @@ func (e *entry) place(ctx vfs.Context, get func(*vfs.FSContext) vfs.Path) (vfs.P
 }
 
 func (e *entry) mountFile(show func(ns *vfs.MountNamespace, root vfs.Path) string) *kernfs.File {
-	return e.file(0o444, func(ctx vfs.Context, b *bytes.Buffer) error {
+	n := e.file(0o444, func(ctx vfs.Context, b *bytes.Buffer) error {
 		ns := e.task().GetNamespaces()
-		fs := e.task().GetFS()
-		if ns == nil || fs == nil {
+		if ns == nil {
 			return unix.EINVAL
 		}
 		defer ns.DecRef()
+		fs := e.task().GetFS()
+		if fs == nil {
+			return unix.EINVAL
+		}
 		defer fs.DecRef()
 		root := fs.GetRoot()
 		defer root.DecRef()
 		b.WriteString(show(ns.Mount, root))
 		return nil
 	})
+	n.Poll = func(*vfs.File) kernfs.Pollable {
+		ns := e.task().GetNamespaces()
+		if ns == nil {
+			return nil
+		}
+		defer ns.DecRef()
+		p := &mountPoll{MountNamespace: ns.Mount}
+		p.seen.Store(ns.Mount.Seq())
+		return p
+	}
+	return n
 }
 
 func (e *entry) nsDir() *kernfs.Dir {

@@ -91,8 +91,8 @@ func (e *entry) stat(ctx vfs.Context, b *bytes.Buffer) error {
 	fmt.Fprintf(b, "%d (%s) %c %d %d %d %d %d 0 %d %d %d %d %d %d %d %d %d %d %d 0 %d %d %d %d %d %d %d 0 0 %d %d %d %d 0 0 0 %d %d %d %d 0 0 0 %d %d %d %d %d %d %d %d\n",
 		t.PID().In(e.ns), t.Name(), t.State(), e.ppid(), e.numberIn(pr.PGID()), e.numberIn(pr.SID()), tty, tpgid,
 		u.MinFlt, cu.MinFlt, u.MajFlt, cu.MajFlt, ticks(utime), ticks(stime), ticks(int64(cu.User)), ticks(int64(cu.System)),
-		priority(sch), sch.Nice, len(pr.Threads()), ticks(int64(t.StartTime())), vsize, rss, pr.Limit(5).Cur,
-		l.StartCode, l.EndCode, l.StartStack, 0,
+		priority(sch), sch.Nice, len(pr.Threads()), ticks(int64(e.boot+t.StartTime())), vsize, rss, pr.Limit(5).Cur,
+		l.StartCode, l.EndCode, l.StartStack,
 		uint64(pending)&0x7fffffff, uint64(blocked)&0x7fffffff, uint64(ignored)&0x7fffffff, uint64(caught)&0x7fffffff,
 		pr.ExitSignal(), t.CPU(), sch.RTPriority, sch.Policy,
 		l.StartData, l.EndData, l.StartBrk, l.ArgStart, l.ArgEnd, l.EnvStart, l.EnvEnd, exit)
@@ -266,8 +266,17 @@ func cpuList(s sentry.CPUSet, cpus int) string {
 	return strings.Join(parts, ",")
 }
 
+// syscall tells what call the task sleeps in.
 func (e *entry) syscall(_ vfs.Context, b *bytes.Buffer) error {
-	b.WriteString("running\n")
+	nr, a, sp, pc, ok := e.task().CallOf()
+	switch {
+	case !ok:
+		b.WriteString("running\n")
+	case nr < 0:
+		fmt.Fprintf(b, "-1 0x%x 0x%x\n", sp, pc)
+	default:
+		fmt.Fprintf(b, "%d 0x%x 0x%x 0x%x 0x%x 0x%x 0x%x 0x%x 0x%x\n", nr, a[0], a[1], a[2], a[3], a[4], a[5], sp, pc)
+	}
 	return nil
 }
 

@@ -221,7 +221,7 @@ func TestGit(t *testing.T) {
 	harness.Tool(t, "git")
 	script := `
 git init -q -b main repo && cd repo
-git config user.name Tester; git config user.email t@example.com; git config pack.threads 1; git config gc.auto 0
+git config user.name Tester; git config user.email t@example.com; git config pack.threads 1; git config gc.auto 0; git config core.fsync none
 cp -r ../src/. .
 git add -A && git commit -q -m "first of $(git ls-files | wc -l) files"
 for i in 1 2 3; do echo "change $i" >>00/0.txt; GIT_COMMITTER_DATE="$((1700000000 + i)) +0000" git commit -q -am "change $i"; done
@@ -286,7 +286,7 @@ db "select who, count(*), sum(v) from t group by who order by who; pragma integr
 db "begin; delete from t where v % 2; select count(*) from t; rollback; select count(*) from t;"
 db "pragma wal_checkpoint(truncate); vacuum; select 'vacuumed';"
 db "select v, count(*) from t group by v order by 2 desc, 1 limit 3; explain query plan select * from t where v = 5;"
-db ".dump" | sha256sum
+db "select who, v from t order by 1, 2" | sha256sum
 db "pragma journal_mode=delete;"
 ls`
 	each(t, func(t *testing.T, uid int) {

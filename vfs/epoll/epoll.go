@@ -388,7 +388,7 @@ func Wait(ctx vfs.Context, f *vfs.File, maxEvents int, timeout time.Duration, em
 		if timeout > 0 {
 			timeout = max(time.Until(deadline), 1)
 		}
-		if err = ctx.Block(w.C, timeout); err != nil {
+		if err = w.Wait(ctx, timeout); err != nil {
 			break
 		}
 	}
@@ -548,6 +548,9 @@ func (ep *Epoll) Release(*vfs.File) {
 
 // Stream implements vfs.FileOps.
 func (ep *Epoll) Stream() bool { return true }
+
+// Seek implements vfs.FileOps: it does nothing, as in Linux.
+func (*Epoll) Seek(_ vfs.Context, _ *vfs.File, pos, _ int64, _ int) (int64, error) { return pos, nil }
 
 // FDInfo is what /proc/PID/fdinfo shows of an epoll file.
 func (ep *Epoll) FDInfo() string {

@@ -152,3 +152,6 @@ func (e *Event) Sync(vfs.Context, *vfs.File, int64, int64, bool) error { return 
 
 // Stream implements vfs.FileOps.
 func (e *Event) Stream() bool { return true }
+
+// Seek implements vfs.FileOps: it does nothing, as in Linux.
+func (*Event) Seek(_ vfs.Context, _ *vfs.File, pos, _ int64, _ int) (int64, error) { return pos, nil }

@@ -19,6 +19,7 @@ func NewFiles(ctx vfs.Context, flags uint32) (r, w *vfs.File, err error) {
 	p := New()
 	i := vfs.NewAnonInode(unix.S_IFIFO|0600, ctx.Cred())
 	defer i.DecRef()
+	i.SetAux(p) // for those who open it through /proc/PID/fd
 	flags &= unix.O_NONBLOCK | unix.O_DIRECT
 	r = vfs.NewAnonFileInode("pipe:[]", i, p.addEnd(true, false), unix.O_RDONLY|flags&unix.O_NONBLOCK, ctx.Cred())
 	w = vfs.NewAnonFileInode("pipe:[]", i, p.addEnd(false, true), unix.O_WRONLY|flags, ctx.Cred())
@@ -94,7 +95,7 @@ func openFIFO(ctx vfs.Context, p *Pipe, read, write, nonblock bool) (*End, error
 		if come {
 			return e, nil
 		}
-		if err := ctx.Block(w.C, -1); err != nil {
+		if err := w.Wait(ctx, -1); err != nil {
 			p.dropEnd(read, write)
 			return nil, err
 		}

@@ -36,7 +36,7 @@ func (p *Pipe) wait(ctx vfs.Context, ready func() bool) error {
 	p.EventRegister(&w.Entry, waitq.Readable|waitq.Writable)
 	defer p.EventUnregister(&w.Entry)
 	for !test() {
-		if err := ctx.Block(w.C, -1); err != nil {
+		if err := w.Wait(ctx, -1); err != nil {
 			return err
 		}
 	}

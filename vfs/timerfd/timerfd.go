@@ -288,3 +288,6 @@ func (t *Timer) Release(*vfs.File) {
 
 // Stream implements vfs.FileOps.
 func (t *Timer) Stream() bool { return true }
+
+// Seek implements vfs.FileOps: it does nothing, as in Linux.
+func (*Timer) Seek(_ vfs.Context, _ *vfs.File, pos, _ int64, _ int) (int64, error) { return pos, nil }

@@ -22,7 +22,7 @@ const (
 )
 
 // An FDInstaller is a vfs.Context that can give its caller a descriptor. The
-// reference of f goes to the descriptor, or is dropped on error.
+// reference of f goes to the descriptor, and stays with the caller on error.
 type FDInstaller interface {
 	InstallFD(f *vfs.File, cloexec bool) (int32, error)
 }
@@ -60,6 +60,9 @@ func (m *Master) Ioctl(ctx vfs.Context, f *vfs.File, cmd uint32, arg uint64) (ui
 			return 0, err
 		}
 		fd, err := in.InstallFD(file, arg&unix.O_CLOEXEC != 0)
+		if err != nil {
+			file.DecRef()
+		}
 		return uint64(fd), err
 	case unix.TIOCPKT:
 		var v int32

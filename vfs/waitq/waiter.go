@@ -2,35 +2,25 @@ package waitq
 
 import "sync"
 
-// A Waiter is an entry with a channel that becomes ready when it is notified, from a
+// A Waiter is an entry with a bell that rings when it is notified, from a
 // pool: for waits that must not allocate.
 type Waiter struct {
 	Entry
-	C chan struct{}
+	Bell
 }
 
 var waiters = sync.Pool{New: func() any {
-	w := &Waiter{C: make(chan struct{}, 1)}
-	w.Notify = func(Events) bool {
-		select {
-		case w.C <- struct{}{}:
-			return true
-		default:
-			return false // it has an event already: an exclusive one is for the next
-		}
-	}
+	w := &Waiter{Bell: Bell{C: make(chan struct{}, 1)}}
+	w.bell = &w.Bell
 	return w
 }}
 
-// GetWaiter returns a waiter that is in no queue and whose channel is not ready.
+// GetWaiter returns a waiter that is in no queue and whose bell was not rung.
 func GetWaiter() *Waiter { return waiters.Get().(*Waiter) }
 
 // Put gives w back. It must be in no queue.
 func (w *Waiter) Put() {
-	select {
-	case <-w.C:
-	default:
-	}
+	w.Ready()
 	w.Exclusive = false
 	waiters.Put(w)
 }

@@ -57,6 +57,7 @@ type Entry struct {
 	// Exclusive entries are woken one at a time (EPOLLEXCLUSIVE, accept).
 	Exclusive bool
 
+	bell       *Bell // rung instead of calling Notify
 	mask       Events
 	next, prev *Entry
 	queue      *Queue
@@ -127,17 +128,33 @@ func (q *Queue) Notify(events Events) {
 	if q.any.Load() == 0 {
 		return
 	}
+	// Sleepers are woken after the lock is free again: they need it first of all.
+	var buf [4]*Sleeper
+	wake := buf[:0]
 	q.mu.Lock()
 	taken := false
 	for e := q.head; e != nil; e = e.next {
 		if e.mask&events == 0 || e.Exclusive && taken {
 			continue
 		}
-		if e.Notify(events) && e.Exclusive {
+		var ok bool
+		if e.bell != nil {
+			var s *Sleeper
+			// An exclusive entry that has an event already leaves this one to the next.
+			if s, ok = e.bell.set(); s != nil {
+				wake = append(wake, s)
+			}
+		} else {
+			ok = e.Notify(events)
+		}
+		if ok && e.Exclusive {
 			taken = true
 		}
 	}
 	q.mu.Unlock()
+	for _, s := range wake {
+		s.Wake()
+	}
 }
 
 // Empty tells whether nobody waits.

@@ -5,6 +5,7 @@
 package hostcpu
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,6 +19,8 @@ type CPU struct {
 	Caches []Cache
 	// Vulnerabilities are the files of /sys/devices/system/cpu/vulnerabilities.
 	Vulnerabilities []Line
+	// VDSO is the size of the host's vDSO.
+	VDSO uint64
 }
 
 // Line is a key and its value.
@@ -59,6 +62,13 @@ func Read() *CPU {
 			}
 		}
 		c.Caches = append(c.Caches, cache)
+	}
+	maps, _ := os.ReadFile("/proc/self/maps")
+	for _, l := range strings.Split(string(maps), "\n") {
+		var lo, hi uint64
+		if _, err := fmt.Sscanf(l, "%x-%x", &lo, &hi); err == nil && strings.HasSuffix(l, "[vdso]") {
+			c.VDSO = hi - lo
+		}
 	}
 	c.Vulnerabilities = readDir("/sys/devices/system/cpu/vulnerabilities")
 	return c
