@@ -1,7 +1,8 @@
 package main
 
 import (
-	"errors"
+	"bytes"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -26,17 +28,18 @@ import (
 	"gosv.dev/vfs/host"
 )
 
-// boot is the sentry's process: it confines itself, makes the kernel, runs the program and returns
-// its exit status. It does so in this order; see package sandbox.
+// boot is the sentry's process: it confines itself, makes the kernel, runs the program and returns an exit
+// status. It does so in this order; see package sandbox.
 func boot() int {
-	control := os.NewFile(controlFD, "control")
-	c, err := receiveConfig(control)
-	if err != nil {
-		return fail(err)
-	}
 	// The command passes on those that are meant for the program.
 	signal.Ignore(unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGTSTP,
 		unix.SIGTTIN, unix.SIGTTOU, unix.SIGCONT, unix.SIGWINCH, unix.SIGALRM, unix.SIGPIPE)
+	control := os.NewFile(controlFD, "control")
+	b := &booter{control: control, begin: time.Now()}
+	var err error
+	if b.config, err = receiveConfig(control); err != nil {
+		return b.end(exitInternal, err.Error())
+	}
 	for fd := controlFD; fd <= straceFD; fd++ {
 		unix.CloseOnExec(fd)
 	}
@@ -44,39 +47,29 @@ func boot() int {
 	// run as there are processors, a wake-up would wait for the scheduler's monitor.
 	runtime.GOMAXPROCS(max(4, 2*runtime.NumCPU()))
 	debug.SetMaxThreads(20000)
-
-	b := &booter{config: c, control: control}
 	b.log = b.newLogger()
 	status, err := b.run()
 	if err != nil {
-		var nf *sentry.NotFoundError
-		switch {
-		case errors.As(err, &nf) && errors.Is(err, unix.ENOENT):
-			failf("%s: command not found", c.Argv[0])
-			return exitNotFound
-		case errors.As(err, &nf) && errors.Is(err, unix.ENOEXEC):
-			failf("%s: not a program for Linux on x86-64, and no script with #!", c.Argv[0])
-			return exitCannotRun
-		case errors.As(err, &nf):
-			failf("%s: %v", c.Argv[0], nf.Err)
-			return exitCannotRun
-		}
-		return fail(err)
+		return b.end(b.explain(err))
 	}
+	return b.end(status, "")
+}
+
+// end tells the command how it ended, and what went wrong, which the command says once the terminal is what it
+// was. The status is trusted only if it comes this way: a sentry that fails has one too.
+func (b *booter) end(status int, text string) int {
+	var m []byte
+	if text != "" {
+		m = binary.LittleEndian.AppendUint32([]byte{msgError}, uint32(len(text)))
+		m = append(m, text...)
+	}
+	b.control.Write(append(m, msgExit, byte(status)))
 	return status
-}
-
-func fail(err error) int {
-	failf("%v", err)
-	return exitInternal
-}
-
-func failf(format string, args ...any) {
-	fmt.Fprintf(os.Stderr, "gosv: do: "+format+"\n", args...)
 }
 
 // booter is what boot builds up.
 type booter struct {
+	begin   time.Time
 	config  *config
 	control *os.File
 	log     *slog.Logger
@@ -84,6 +77,12 @@ type booter struct {
 	kernel  *sentry.Kernel
 	term    *guestTerminal
 	files   [3]*vfs.File // standard input, output and error, but for a terminal's
+	procFD  int          // /proc/self/fd, or -1
+}
+
+// phase notes in the log how long it took to come this far.
+func (b *booter) phase(name string) {
+	b.log.Debug(name, "after", time.Since(b.begin).Round(10*time.Microsecond))
 }
 
 // newLogger logs to the file given with --log, warnings and worse. Without a file standard error is the
@@ -91,14 +90,29 @@ type booter struct {
 func (b *booter) newLogger() *slog.Logger {
 	var out io.Writer = os.NewFile(logFD, "log")
 	level := slog.LevelWarn
-	var st unix.Stat_t
-	if unix.Fstat(logFD, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFCHR { // /dev/null stands for no file
-		out, level = os.Stderr, slog.LevelError
+	if !b.config.LogFile {
+		out, level = b.forTerminal(os.Stderr), slog.LevelError
 	}
 	if b.config.Debug {
 		level = slog.LevelDebug
 	}
 	return slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: level}))
+}
+
+// forTerminal makes lines for a terminal in raw mode.
+func (b *booter) forTerminal(f *os.File) io.Writer {
+	if _, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS); err == nil && b.config.Terminal != 0 {
+		return crlf{f}
+	}
+	return f
+}
+
+// crlf ends lines with a carriage return too.
+type crlf struct{ w io.Writer }
+
+func (c crlf) Write(p []byte) (int, error) {
+	_, err := c.w.Write(bytes.ReplaceAll(p, []byte("\n"), []byte("\r\n")))
+	return len(p), err
 }
 
 func (b *booter) run() (int, error) {
@@ -110,9 +124,9 @@ func (b *booter) run() (int, error) {
 	for _, v := range c.Volumes {
 		trees = append(trees, sandbox.Tree{Path: v.Host, ReadOnly: v.ReadOnly})
 	}
-	procSelfFD, err := unix.Open("/proc/self/fd", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		procSelfFD = -1
+	var err error
+	if b.procFD, err = unix.Open("/proc/self/fd", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+		b.procFD = -1
 	}
 	// Memory and the standard descriptors come first: their names are not to be had later.
 	limit := c.Memory
@@ -125,20 +139,25 @@ func (b *booter) run() (int, error) {
 	if err := b.standardFiles(); err != nil {
 		return 0, err
 	}
+	b.phase("memory")
 	fds, err := sandbox.EnterRoot(trees)
 	if err != nil {
 		return 0, fmt.Errorf("confining the sentry: %w", err)
 	}
+	b.phase("root")
 	// 2. What it may do.
 	if err := sandbox.DropCapabilities(); err != nil {
 		return 0, fmt.Errorf("confining the sentry: %w", err)
 	}
+	b.phase("capabilities")
 	// 3. The platform.
 	p, err := ptrace.New(ptrace.Options{Memory: b.mem.File(), VDSO: vdso})
 	if err != nil {
 		return 0, err
 	}
-	// 4. The filter.
+	b.phase("platform")
+	// 4. The filter. The local time zone is a file, which the log will need.
+	time.Now().Zone()
 	rules := sandbox.RuntimeRules()
 	for _, nr := range ptrace.HostSyscalls() {
 		rules = append(rules, sandbox.Rule{Nr: nr, Why: "platform ptrace"})
@@ -153,17 +172,17 @@ func (b *booter) run() (int, error) {
 	if err := sandbox.InstallFilter(rules, c.Debug); err != nil {
 		return 0, fmt.Errorf("confining the sentry: %w", err)
 	}
-	b.log.Debug("confined", "rules", len(rules), "platform", p.Name())
+	b.phase("filter")
 
 	// 5. The kernel.
 	reg := newRegistry(b.mem)
-	mounts, err := b.mountRoot(reg, fds, procSelfFD)
+	mounts, err := b.mountRoot(reg, fds)
 	if err != nil {
 		return 0, err
 	}
 	table := syscalls.NewTable()
 	if c.Strace {
-		table.Strace = syscalls.NewStrace(os.NewFile(straceFD, "strace"))
+		table.Strace = syscalls.NewStrace(b.forTerminal(os.NewFile(straceFD, "strace")))
 	}
 	cfg := sentry.Config{
 		Memory: b.mem, Platform: p, Syscalls: table, VFS: reg, Mounts: mounts,
@@ -185,6 +204,7 @@ func (b *booter) run() (int, error) {
 	if err := b.mountKernelFS(); err != nil {
 		return 0, err
 	}
+	b.phase("kernel")
 	return b.start()
 }
 
@@ -228,11 +248,13 @@ func (b *booter) start() (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	b.phase("started")
 	go b.receive(proc)
 	if b.term != nil {
-		b.term.relay()
+		b.term.relay(func() { b.control.Write([]byte{msgInput}) })
 	}
 	ws := b.kernel.Wait()
+	b.phase("ended")
 	b.kernel.Shutdown()
 	if b.term != nil {
 		b.term.drain()
@@ -292,6 +314,10 @@ func (b *booter) receive(proc *sentry.Process) {
 				return
 			}
 			b.signal(proc, unix.Signal(buf[0]))
+		case msgForeground:
+			if b.term != nil {
+				b.term.resume()
+			}
 		case msgResize:
 			if _, err := io.ReadFull(b.control, buf[:8]); err != nil {
 				return
@@ -304,13 +330,18 @@ func (b *booter) receive(proc *sentry.Process) {
 	}
 }
 
-// signal gives a signal from outside to the program, or to the terminal's foreground group.
+// signal gives the program a signal from outside: its whole group what a terminal sends to all of a job, the
+// process alone what somebody must have sent to it.
 func (b *booter) signal(proc *sentry.Process, sig unix.Signal) {
-	if b.term != nil && sig != unix.SIGCONT {
-		if g := b.term.tty.Foreground(); g != nil {
-			g.Signal(sig)
+	switch sig {
+	case unix.SIGINT, unix.SIGQUIT, unix.SIGTSTP, unix.SIGCONT:
+		if g := proc.PGID(); g != nil {
+			b.kernel.SignalPgrp(g, sig)
 			return
 		}
 	}
 	proc.SendSignal(&sentry.SigInfo{Signo: int32(sig), Code: sentry.SiKernel})
 }
+
+// programStopped tells the command that the program has stopped, so that the caller's shell sees it.
+func (b *booter) programStopped() { b.control.Write([]byte{msgStop}) }

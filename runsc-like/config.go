@@ -36,6 +36,7 @@ type config struct {
 	Volumes  []volume
 	Platform string
 	Strace   bool
+	LogFile  bool // there is a file for the log
 	Debug    bool
 	Identity sandbox.Identity
 	// Terminal is which of the standard descriptors are the host's terminal (a bit each), and its state.
@@ -56,9 +57,15 @@ type volume struct {
 
 // Messages on the control socket, a byte each, some with an operand.
 const (
-	msgSignal = 's' // to the sentry: + signal number
-	msgResize = 'w' // to the sentry: + struct winsize
-	msgStop   = 'S' // from the sentry: the program has stopped
+	// To the sentry.
+	msgSignal     = 's' // + signal number
+	msgResize     = 'w' // + struct winsize
+	msgForeground = 'f' // the terminal may be read
+	// From the sentry.
+	msgStop  = 'S' // the program has stopped
+	msgInput = 'I' // the program reads the terminal, which is in the background
+	msgError = 'e' // + length, text
+	msgExit  = 'x' // + exit status; the last message
 )
 
 // send writes c with its length before it.

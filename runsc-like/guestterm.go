@@ -19,8 +19,9 @@ type guestTerminal struct {
 	tty    *tty.TTY
 	master *vfs.File
 	slave  *vfs.File
-	out    int // the host's descriptor that output goes to
-	done   chan struct{}
+	out    int           // the host's descriptor that output goes to
+	again  chan struct{} // has room for one: the command is in the foreground
+	done   chan struct{} // closed when all output has been written
 }
 
 // words is a Context whose memory is a few bytes at address 0, for requests that take a pointer.
@@ -72,7 +73,8 @@ func (b *booter) newTerminal() (*guestTerminal, error) {
 	if c.UID != 0 {
 		slave.Path.Chown(vfs.KernelContext(), c.UID, ^uint32(0))
 	}
-	t := &guestTerminal{tty: m.TTY(), master: master, slave: slave, done: make(chan struct{})}
+	t := &guestTerminal{tty: m.TTY(), master: master, slave: slave,
+		again: make(chan struct{}, 1), done: make(chan struct{})}
 	for fd := 0; fd <= 2; fd++ {
 		if c.Terminal&(1<<fd) != 0 {
 			t.out = fd
@@ -81,30 +83,22 @@ func (b *booter) newTerminal() (*guestTerminal, error) {
 	return t, nil
 }
 
-// relay begins to carry bytes both ways.
-func (t *guestTerminal) relay() {
+// resume is called when the command is in the foreground of its terminal (again).
+func (t *guestTerminal) resume() {
+	select {
+	case t.again <- struct{}{}:
+	default:
+	}
+}
+
+// relay begins to carry bytes both ways. wanted is called when the program waits for input and the command is
+// in the background: natively the program would be stopped.
+func (t *guestTerminal) relay(wanted func()) {
 	ctx := vfs.KernelContext()
+	t.master.IncRef()
 	go func() {
-		buf := make([]byte, 4096)
-		for {
-			n, err := unix.Read(0, buf)
-			if err == unix.EINTR {
-				continue
-			}
-			if err == unix.EIO || err == unix.EAGAIN { // in the background
-				time.Sleep(100 * time.Millisecond)
-				continue
-			}
-			if n <= 0 {
-				return
-			}
-			io := usermem.Bytes(buf[:n])
-			for io.Len() > 0 {
-				if _, err := t.master.Write(ctx, &io, 0); err != nil {
-					return
-				}
-			}
-		}
+		t.readHost(ctx, wanted)
+		t.master.DecRef()
 	}()
 	// Without a slave of our own reads end when the last of the guest's is closed.
 	t.slave.DecRef()
@@ -123,6 +117,53 @@ func (t *guestTerminal) relay() {
 			}
 		}
 	}()
+}
+
+// readHost carries what is typed. It reads only when something is there: a read that waits would take the next line from
+// whoever is in the foreground by then.
+func (t *guestTerminal) readHost(ctx vfs.Context, wanted func()) {
+	buf := make([]byte, 4096)
+	for {
+		p := []unix.PollFd{{Fd: 0, Events: unix.POLLIN}}
+		if _, err := unix.Poll(p, -1); err == unix.EINTR {
+			continue
+		} else if err != nil {
+			return
+		}
+		n, err := unix.Read(0, buf)
+		switch {
+		case err == unix.EINTR || err == unix.EAGAIN:
+			continue
+		case err == unix.EIO && p[0].Revents&unix.POLLHUP == 0:
+			t.background(wanted)
+			continue
+		case n <= 0:
+			// Nobody is there any more.
+			t.tty.HangUp()
+			return
+		}
+		io := usermem.Bytes(buf[:n])
+		for io.Len() > 0 {
+			if _, err := t.master.Write(ctx, &io, 0); err != nil {
+				return
+			}
+		}
+	}
+}
+
+// background waits until the command is in the foreground.
+func (t *guestTerminal) background(wanted func()) {
+	for told := false; ; {
+		select {
+		case <-t.again:
+			return
+		case <-time.After(100 * time.Millisecond):
+			if !told && t.tty.ReaderWaits() {
+				told = true
+				wanted()
+			}
+		}
+	}
 }
 
 // drain waits until what the program has written is on the host's terminal.

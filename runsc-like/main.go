@@ -2,11 +2,15 @@
 package main
 
 import (
-	"context"
+	"errors"
 	"fmt"
 	"os"
+	"runtime"
+	"runtime/debug"
 
-	"github.com/urfave/cli/v3"
+	"github.com/spf13/cobra"
+
+	"gosv.dev/sentry"
 )
 
 // Exit statuses of failures that are gosv's, as env(1), nohup(1) and docker have them.
@@ -21,31 +25,72 @@ func main() {
 	if len(os.Args) == 2 && os.Args[1] == bootCommand {
 		os.Exit(boot())
 	}
-	root := &cli.Command{
-		Name:     "gosv",
-		Usage:    "run Linux programs on a kernel of their own",
-		Commands: []*cli.Command{doCommand()},
-		// main prints errors, with the exit statuses of this package.
-		ExitErrHandler: func(context.Context, *cli.Command, error) {},
-		OnUsageError:   func(_ context.Context, _ *cli.Command, err error, _ bool) error { return err },
-		Action: func(_ context.Context, cmd *cli.Command) error {
-			if cmd.Args().Present() {
-				return fmt.Errorf("there is no command %q; see `gosv --help`", cmd.Args().First())
+	root := &cobra.Command{
+		Use:   "gosv",
+		Short: "Run Linux programs on a kernel of their own",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("there is no command %q; see `gosv --help`", args[0])
 			}
-			return cli.ShowAppHelp(cmd)
+			return nil
 		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		// main prints errors, with the exit statuses of this package.
+		SilenceErrors: true, SilenceUsage: true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
-	if err := root.Run(context.Background(), os.Args); err != nil {
+	root.SetHelpCommand(&cobra.Command{Hidden: true})
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if cmd == root {
+			return fmt.Errorf("%w; see `gosv --help`", err)
+		}
+		return fmt.Errorf("%s: %w; see `gosv %s --help`", cmd.Name(), err, cmd.Name())
+	})
+	root.AddCommand(doCommand(), versionCommand())
+	if err := root.Execute(); err != nil {
 		status := exitInternal
-		if e, ok := err.(*exitError); ok {
-			status = e.status
-			err = e.err
+		var e *exitError
+		if errors.As(err, &e) {
+			status, err = e.status, e.err
 		}
 		if err != nil {
 			fmt.Fprintf(os.Stderr, "gosv: %v\n", err)
 		}
 		os.Exit(status)
 	}
+}
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version of gosv and of the kernel that programs see",
+		Args:  cobra.NoArgs,
+		Run: func(cmd *cobra.Command, _ []string) {
+			fmt.Fprintf(cmd.OutOrStdout(), "gosv %s\nkernel Linux %s\n%s %s/%s\n",
+				version(), sentry.DefaultRelease, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		},
+	}
+}
+
+// version is what the build knows of its source.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "(unknown)"
+	}
+	v, modified := info.Main.Version, ""
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision" && (v == "" || v == "(devel)"):
+			v = s.Value
+		case s.Key == "vcs.modified" && s.Value == "true":
+			modified = " (modified)"
+		}
+	}
+	if v == "" {
+		v = "(devel)"
+	}
+	return v + modified
 }
 
 // exitError is an exit status, with something to say or not.
@@ -55,3 +100,4 @@ type exitError struct {
 }
 
 func (e *exitError) Error() string { return fmt.Sprint(e.err) }
+func (e *exitError) Unwrap() error { return e.err }

@@ -9,7 +9,8 @@ import (
 // terminal is the host's terminal, if the command has one. The program in the sandbox gets a terminal of
 // its own with a line discipline of its own; the host's is put into raw mode and only carries bytes.
 type terminal struct {
-	fd int // -1: none
+	fd       int           // -1: none
+	released chan struct{} // has room for one: restore was called
 
 	mu    sync.Mutex
 	saved unix.Termios
@@ -19,7 +20,7 @@ type terminal struct {
 // openTerminal looks for a terminal among the standard descriptors, notes in c which they are and what it
 // is like, and makes it raw.
 func openTerminal(c *config) *terminal {
-	t := &terminal{fd: -1}
+	t := &terminal{fd: -1, released: make(chan struct{}, 1)}
 	for fd := 0; fd <= 2; fd++ {
 		if _, err := unix.IoctlGetTermios(fd, unix.TCGETS); err != nil {
 			continue
@@ -29,8 +30,9 @@ func openTerminal(c *config) *terminal {
 			t.fd = fd
 		}
 	}
-	// Without input there is nothing to discipline: output goes straight to the host's terminal.
-	if c.Terminal&1 == 0 {
+	// The program gets a terminal of its own only if both its input and its output are. Otherwise it shares the host's
+	// as it is: in a pipeline another program on the host may want what is typed (`gosv do ls | less`).
+	if c.Terminal&3 != 3 {
 		c.Terminal = 0
 		t.fd = -1
 		return t
@@ -57,14 +59,31 @@ func (t *terminal) size() (unix.Winsize, bool) {
 	return *w, true
 }
 
-// raw puts the terminal into raw mode, if the command is in its foreground: a background job must not touch it.
+// mine tells whether the command is in the terminal's foreground: a background job must not touch it, and
+// would be stopped if it did.
+func (t *terminal) mine() bool {
+	fg, err := unix.IoctlGetInt(t.fd, unix.TIOCGPGRP)
+	if err == unix.ENOTTY { // not the controlling terminal: there is no job control
+		return true
+	}
+	return err == nil && fg == unix.Getpgrp()
+}
+
+// taken tells whether the terminal is raw.
+func (t *terminal) taken() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.isRaw
+}
+
+// raw puts the terminal into raw mode, if the command is in its foreground, and tells whether it is.
 func (t *terminal) raw() bool {
 	if t.fd < 0 {
 		return false
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if fg, err := unix.IoctlGetInt(t.fd, unix.TIOCGPGRP); err != nil || fg != unix.Getpgrp() {
+	if !t.mine() {
 		return false
 	}
 	if s, err := unix.IoctlGetTermios(t.fd, unix.TCGETS); err == nil && !t.isRaw {
@@ -88,8 +107,15 @@ func (t *terminal) restore() {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.isRaw {
+	if !t.isRaw {
+		return
+	}
+	t.isRaw = false
+	if t.mine() {
 		unix.IoctlSetTermios(t.fd, unix.TCSETSW, &t.saved)
-		t.isRaw = false
+	}
+	select {
+	case t.released <- struct{}{}:
+	default:
 	}
 }

@@ -62,10 +62,10 @@ func (b *booter) ids() (uids, gids []host.IDRange) {
 
 // mountRoot makes the guest's root: the host's, read-only, with a layer in memory over it that takes the changes,
 // and the volumes.
-func (b *booter) mountRoot(reg *vfs.Registry, fds []int, procSelfFD int) (*vfs.MountNamespace, error) {
+func (b *booter) mountRoot(reg *vfs.Registry, fds []int) (*vfs.MountNamespace, error) {
 	ctx := vfs.KernelContext()
 	uids, gids := b.ids()
-	lower, err := host.New(b.mem, fds[0], host.Options{Name: "/", Exclusive: true, ReadOnly: true, UIDs: uids, GIDs: gids, ProcSelfFD: procSelfFD})
+	lower, err := host.New(b.mem, fds[0], host.Options{Name: "/", Exclusive: true, ReadOnly: true, UIDs: uids, GIDs: gids, ProcSelfFD: b.procFD})
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +81,7 @@ func (b *booter) mountRoot(reg *vfs.Registry, fds []int, procSelfFD int) (*vfs.M
 	}
 	ns := vfs.NewMountNamespace(reg, cred.InitUserNS(), sb, 0)
 	for i, v := range b.config.Volumes {
-		vol, err := host.New(b.mem, fds[i+1], host.Options{Name: v.Host, ReadOnly: v.ReadOnly, UIDs: uids, GIDs: gids, ProcSelfFD: procSelfFD})
+		vol, err := host.New(b.mem, fds[i+1], host.Options{Name: v.Host, ReadOnly: v.ReadOnly, UIDs: uids, GIDs: gids, ProcSelfFD: b.procFD})
 		if err != nil {
 			return nil, fmt.Errorf("volume %s: %w", v.Host, err)
 		}
@@ -263,24 +263,45 @@ func (b *booter) findGroups(user string) []uint32 {
 	return groups
 }
 
-// standardFiles wraps the caller's standard descriptors.
+// standardFiles wraps the caller's standard descriptors. The guest gets duplicates and the sentry gives up its own,
+// so that whoever is at the other end of a pipe notices when the guest closes it; but for standard error, where the sentry has
+// to say it if it fails, and for terminals, which it reads and writes itself.
 func (b *booter) standardFiles() error {
 	uids, gids := b.ids()
+	null := -1
 	for fd := range b.files {
 		if b.config.Terminal&(1<<fd) != 0 {
 			continue // becomes the program's own terminal
 		}
-		f, err := host.NewFDFile(fd, host.FDOptions{Memory: b.mem, UIDs: uids, GIDs: gids})
+		const first = 10 // leaves the low numbers to what is fixed
+		dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, first)
 		if errors.Is(err, unix.EBADF) {
-			continue // closed, as the caller had it
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("standard descriptor %d: %w", fd, err)
+		}
+		f, err := host.NewFDFile(dup, host.FDOptions{Memory: b.mem, UIDs: uids, GIDs: gids, ProcSelfFD: b.procFD})
+		if errors.Is(err, unix.EBADF) { // O_PATH
+			unix.Close(dup)
+			continue
 		}
 		if err != nil {
 			return fmt.Errorf("standard descriptor %d: %w", fd, err)
 		}
 		b.files[fd] = f
+		if fd == 2 {
+			continue
+		}
+		if null < 0 {
+			if null, err = unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0); err != nil {
+				continue // a host without /dev: the other end learns it when the sandbox ends
+			}
+		}
+		unix.Dup2(null, fd)
+	}
+	if null >= 0 {
+		unix.Close(null)
 	}
 	return nil
 }
-
-// programStopped tells the command that the program has stopped, so that the caller's shell sees it.
-func (b *booter) programStopped() { b.control.Write([]byte{msgStop}) }

@@ -266,6 +266,7 @@ func (t *Task) newProcess(a *CloneArgs, c *Task) *Process {
 	p.oomScoreAdj.Store(t.proc.oomScoreAdj.Load())
 	p.oomScoreMin.Store(t.proc.oomScoreMin.Load())
 	p.dumpable.Store(t.proc.dumpable.Load())
+	p.coreFilter.Store(t.proc.coreFilter.Load())
 	p.initSignals(t.forkSigHand(a.Flags))
 	return p
 }

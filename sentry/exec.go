@@ -351,12 +351,9 @@ func openProgram(ctx vfs.Context, a *ExecArgs, argv []string) (*vfs.File, []stri
 	name := a.Name
 	for depth := 0; ; depth++ {
 		if depth > maxInterps {
+			f.AllowWrite()
 			f.DecRef()
 			return nil, nil, unix.ELOOP
-		}
-		if err := f.DenyWrite(); err != nil {
-			f.DecRef()
-			return nil, nil, err
 		}
 		var buf [binprmBufSize]byte
 		if _, err := f.ReadKernel(buf[:], 0); err != nil {

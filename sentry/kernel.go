@@ -187,6 +187,9 @@ func New(cfg Config) (*Kernel, error) {
 	if err := k.initNamespaces(); err != nil {
 		return nil, err
 	}
+	if k.VFS != nil {
+		k.VFS.ForEachFS = k.forEachFS
+	}
 	k.initSignals()
 	k.Memory.SetOOM(k.oomKill)
 	return k, nil
@@ -269,6 +272,24 @@ func (k *Kernel) Processes(ns *PIDNamespace) []*Process {
 	}
 	sortBy(list, func(p *Process) int32 { return p.tgid.In(ns) })
 	return list
+}
+
+// forEachFS calls f with root and working directory of every task, which may share them.
+func (k *Kernel) forEachFS(f func(*vfs.FSContext)) {
+	var list []*vfs.FSContext
+	k.tasks.RLock()
+	for _, pid := range k.rootPIDNS.pids {
+		if t := pid.task; t != nil {
+			if fs := t.GetFS(); fs != nil {
+				list = append(list, fs)
+			}
+		}
+	}
+	k.tasks.RUnlock()
+	for _, fs := range list {
+		f(fs)
+		fs.DecRef()
+	}
 }
 
 // Task is the thread with an id in ns, or nil.

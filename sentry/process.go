@@ -69,6 +69,8 @@ type Process struct {
 	oomScoreAdj atomic.Int32
 	oomScoreMin atomic.Int32 // lowest that needs no privilege
 	dumpable    atomic.Int32 // PR_SET_DUMPABLE
+	ioAccount
+	coreFilter atomic.Uint32 // see procinfo.go
 }
 
 // Kernel is the sandbox the process belongs to.

@@ -2,6 +2,7 @@ package sentry
 
 import (
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -75,15 +76,16 @@ func (t *Task) Released() bool {
 
 // CallOf is the system call that a sleeping task is in, with its arguments, stack pointer and
 // instruction pointer (/proc/PID/syscall); false if the task runs.
-func (t *Task) CallOf() (nr int64, args [6]uint64, sp, pc uint64, ok bool) {
-	if s := t.State(); s != 'S' && s != 'D' && s != 'T' && s != 't' {
+// self says that the caller is t itself.
+func (t *Task) CallOf(self bool) (nr int64, args [6]uint64, sp, pc uint64, ok bool) {
+	if s := t.State(); !self && s != 'S' && s != 'D' && s != 'T' && s != 't' {
 		return
 	}
 	// A task that sleeps does not touch its registers; if it has been woken meanwhile, what was
 	// read is not used.
 	r := t.Regs
 	n := t.syscallNo.Load()
-	if t.state.Load() == taskRunning {
+	if !self && t.state.Load() == taskRunning {
 		return
 	}
 	nr = int64(n)
@@ -117,3 +119,59 @@ func (p *Process) PosixTimers() []PosixTimerInfo {
 	slices.SortFunc(list, func(a, b PosixTimerInfo) int { return int(a.ID) - int(b.ID) })
 	return list
 }
+
+// ioAccount counts what a task, or all threads of a process, have read and written (/proc/PID/io).
+type ioAccount struct{ rchar, wchar, syscr, syscw atomic.Uint64 }
+
+// IOCounts is how much was read and written, with how many calls.
+type IOCounts struct{ ReadBytes, WrittenBytes, Reads, Writes uint64 }
+
+func (a *ioAccount) counts() IOCounts {
+	return IOCounts{a.rchar.Load(), a.wchar.Load(), a.syscr.Load(), a.syscw.Load()}
+}
+
+func (a *ioAccount) add(r, w, nr, nw uint64) {
+	if nr != 0 {
+		a.rchar.Add(r)
+		a.syscr.Add(nr)
+	}
+	if nw != 0 {
+		a.wchar.Add(w)
+		a.syscw.Add(nw)
+	}
+}
+
+// IOCounts is what the task has read and written.
+func (t *Task) IOCounts() IOCounts { return t.ioAccount.counts() }
+
+// IOCounts is what all threads there were have read and written.
+func (p *Process) IOCounts() IOCounts { return p.ioAccount.counts() }
+
+// countIO counts a system call that has returned n, or failed.
+func (t *Task) countIO(nr uint64, n uintptr, failed bool) {
+	var read, write uint64
+	switch nr {
+	case unix.SYS_READ, unix.SYS_READV, unix.SYS_PREAD64, unix.SYS_PREADV, unix.SYS_PREADV2:
+		read = 1
+	case unix.SYS_WRITE, unix.SYS_WRITEV, unix.SYS_PWRITE64, unix.SYS_PWRITEV, unix.SYS_PWRITEV2:
+		write = 1
+	case unix.SYS_SENDFILE, unix.SYS_COPY_FILE_RANGE:
+		read, write = 1, 1
+	default:
+		return
+	}
+	if failed {
+		n = 0
+	}
+	t.ioAccount.add(uint64(n), uint64(n), read, write)
+	t.proc.ioAccount.add(uint64(n), uint64(n), read, write)
+}
+
+// defaultCoreFilter is the coredump_filter that processes begin with.
+const defaultCoreFilter = 0x33
+
+// CoreFilter is /proc/PID/coredump_filter; children inherit it.
+func (p *Process) CoreFilter() uint32 { return p.coreFilter.Load() ^ defaultCoreFilter }
+
+// SetCoreFilter changes it.
+func (p *Process) SetCoreFilter(v uint32) { p.coreFilter.Store(v&0x1ff ^ defaultCoreFilter) }

@@ -164,6 +164,7 @@ func (t *Task) doSyscall() {
 	if !skip && !t.stopRun {
 		nr, args := t.Regs.Orig_rax, t.Regs.Args()
 		ret, err := t.k.Syscalls.Call(t, nr, &args)
+		t.countIO(nr, ret, err != nil)
 		switch {
 		case err == nil:
 			t.Regs.Rax = uint64(ret)

@@ -87,12 +87,17 @@ func (t *Task) SeccompStrict() error {
 	return nil
 }
 
+func validSeccompFlags(flags uint32) bool {
+	has := func(f uint32) bool { return flags&f != 0 }
+	return flags&^seccompFlags == 0 &&
+		!(has(seccompFlagTSync) && has(seccompFlagNewListener) && !has(seccompFlagTSyncESRCH)) &&
+		!(has(seccompFlagWaitKill) && !has(seccompFlagNewListener))
+}
+
 // SeccompFilter is SECCOMP_SET_MODE_FILTER: code is the filter. The result is the descriptor of a listener, if
 // one was asked for, or the thread that SECCOMP_FILTER_FLAG_TSYNC could not be done for.
 func (t *Task) SeccompFilter(flags uint32, code []bpf.Instr) (uintptr, error) {
-	if flags&^seccompFlags != 0 ||
-		flags&seccompFlagTSync != 0 && flags&seccompFlagNewListener != 0 && flags&seccompFlagTSyncESRCH == 0 ||
-		flags&seccompFlagWaitKill != 0 && flags&seccompFlagNewListener == 0 {
+	if !validSeccompFlags(flags) {
 		return 0, unix.EINVAL
 	}
 	if len(code) == 0 || len(code) > bpf.MaxInstrs {
@@ -289,6 +294,9 @@ func (t *Task) seccompKill(nr uint64, data uint32, process bool) {
 
 // SeccompFilterFrom is SeccompFilter with the filter read from a struct sock_fprog in the guest.
 func (t *Task) SeccompFilterFrom(flags uint32, addr usermem.Addr) (uintptr, error) {
+	if !validSeccompFlags(flags) {
+		return 0, unix.EINVAL
+	}
 	var prog struct {
 		Len uint16
 		_   [6]byte

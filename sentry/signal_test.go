@@ -9,6 +9,7 @@ import (
 
 	"gosv.dev/mm"
 	"gosv.dev/mm/usermem"
+	"gosv.dev/vfs/waitq"
 )
 
 // The structures that guests see must have the sizes and offsets of the ABI.
@@ -120,7 +121,7 @@ func TestFutexQueue(t *testing.T) {
 	b := ft.bucket(key)
 	ws := make([]futexWaiter, 5)
 	for i := range ws {
-		ws[i].ch = make(chan struct{}, 1)
+		ws[i].bell = waitq.NewBell()
 		ws[i].key, ws[i].bitset = key, 1<<i
 		b.waiters.Add(1)
 		b.pushLocked(&ws[i])
@@ -130,7 +131,7 @@ func TestFutexQueue(t *testing.T) {
 	require.Equal(t, 2, n)
 	require.True(t, ws[0].cancel())
 	require.False(t, ws[1].cancel())
-	<-ws[1].ch
+	<-ws[1].bell.C
 	n, err = ft.wake(key, 1, ^uint32(0))
 	require.NoError(t, err)
 	require.Equal(t, 1, n)

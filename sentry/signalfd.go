@@ -147,7 +147,9 @@ func (s *signalFile) Read(ctx vfs.Context, _ *vfs.File, dst *usermem.IO, _ int64
 func (s *signalFile) Stream() bool { return true }
 
 // Seek implements vfs.FileOps: it does nothing, as in Linux.
-func (*signalFile) Seek(_ vfs.Context, _ *vfs.File, pos, _ int64, _ int) (int64, error) { return pos, nil }
+func (*signalFile) Seek(_ vfs.Context, _ *vfs.File, pos, _ int64, _ int) (int64, error) {
+	return pos, nil
+}
 
 // Release implements vfs.FileOps.
 func (s *signalFile) Release(*vfs.File) {

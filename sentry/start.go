@@ -232,7 +232,12 @@ func (k *Kernel) Start(a InitArgs) (_ *Process, err error) {
 		p.didExec = true
 	}
 	p.didExec = true
-	k.newSession(p)
+	if a.Protected || a.TTY != nil {
+		k.newSession(p)
+	} else {
+		// A command whose session is outside: the terminals that it opens do not become its own.
+		k.setPgrp(p, p.tgid)
+	}
 	k.unlockTasks()
 	if a.TTY != nil {
 		a.TTY.OpenedBy(t, unix.O_RDWR)

@@ -39,7 +39,7 @@ type Task struct {
 	ctx     platform.Context
 	parker  platform.Parker // ctx, if it sleeps best by itself
 	sleeper waitq.Sleeper   // wakes parker
-	tracing taskTrace // guest ptrace(2) state; has its own rules, see ptrace.go
+	tracing taskTrace       // guest ptrace(2) state; has its own rules, see ptrace.go
 
 	// pid is the thread's identity. An exec by a thread that is not the leader
 	// changes it, under Kernel.tasks.
@@ -97,6 +97,7 @@ type Task struct {
 	startFP       []byte           // floating point state that a new thread begins with
 	setChildTID   uint64           // CLONE_CHILD_SETTID: where the new thread writes its id
 
+	ioAccount // see procinfo.go
 	taskSched // priorities, affinity, accounting: sched.go
 	taskMisc  // prctl(2) state, no_new_privs, parent-death signal: prctl.go
 }
@@ -327,6 +328,11 @@ func (t *Task) block(ch <-chan struct{}, b *waitq.Bell, timeout time.Duration, i
 			return nil
 		case <-t.wake:
 			if t.work.Load()&intr != 0 {
+				select {
+				case <-ch:
+					return nil // what was waited for counts more than a signal at the same time
+				default:
+				}
 				return vfs.ErrRestartSys
 			}
 		case <-expired:

@@ -79,7 +79,15 @@ func newFD(t *sentry.Task, f *vfs.File, cloexec bool) (uintptr, error) {
 }
 
 func doOpen(t *sentry.Task, dirfd int32, addr usermem.Addr, how unix.OpenHow) (uintptr, error) {
-	path, s, err := copyPathAt(t, dirfd, addr)
+	path, err := copyPath(t, addr)
+	if err != nil {
+		return 0, err
+	}
+	at := path
+	if how.Resolve&unix.RESOLVE_IN_ROOT != 0 {
+		at = "." // the descriptor is the root of absolute paths, too
+	}
+	s, err := startAt(t, dirfd, at)
 	if err != nil {
 		return 0, err
 	}
@@ -126,6 +134,9 @@ func creat(t *sentry.Task, path usermem.Addr, mode uint32) (uintptr, error) {
 func openat2(t *sentry.Task, dirfd int32, path, howAddr usermem.Addr, size uint64) (uintptr, error) {
 	var how unix.OpenHow
 	if err := copyStructIn(t, howAddr, size, 24, usermem.AsBytes(&how)); err != nil {
+		return 0, err
+	}
+	if err := vfs.OpenHow(how); err != nil {
 		return 0, err
 	}
 	return doOpen(t, dirfd, path, how)

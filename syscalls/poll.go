@@ -24,7 +24,7 @@ const (
 
 // poller is the waiting half. Pollers are reused, so that polling does not allocate.
 type poller struct {
-	bell *waitq.Bell
+	bell   *waitq.Bell
 	notify func(waitq.Events) bool
 	items  []pollItem
 }

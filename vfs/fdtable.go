@@ -143,8 +143,8 @@ func (t *FDTable) take(fd int32) *File {
 	return f
 }
 
-// maxFD bounds tables whatever the limit says.
-const maxFD = 1 << 30
+// maxFD bounds tables whatever the limit says (/proc/sys/fs/nr_open).
+const maxFD = 1 << 20
 
 // NewFD gives f the lowest free descriptor >= min, and takes over the caller's reference
 // unless it fails: EMFILE if that would not be below limit (RLIMIT_NOFILE).

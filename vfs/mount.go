@@ -49,8 +49,10 @@ type Mount struct {
 	flags   atomic.Uint64 // mountFlagMask
 	refs    atomic.Int64
 	writers atomic.Int64 // open files that may write
-	loc     atomic.Pointer[mountLoc]
-	kids    atomic.Pointer[map[*Dentry]*Mount]
+	// expiring: umount2(MNT_EXPIRE) has been called since the mount was used last.
+	expiring atomic.Bool
+	loc      atomic.Pointer[mountLoc]
+	kids     atomic.Pointer[map[*Dentry]*Mount]
 
 	// ---- under reg.mountMu
 	ns     *MountNamespace // nil: detached
@@ -61,8 +63,6 @@ type Mount struct {
 	group      *peerGroup
 	master     *peerGroup
 	unbindable bool
-
-	expiring bool // umount2(MNT_EXPIRE) has been called since it was used last
 }
 
 // mountLoc is where a mount is attached; immutable.
@@ -165,6 +165,14 @@ func (m *Mount) tryIncRef() bool {
 // DecRef drops a reference; with the last one the file system is released. It takes
 // no mount lock: a mount in a tree has a reference.
 func (m *Mount) DecRef() {
+	if m.expiring.Load() {
+		m.expiring.Store(false)
+	}
+	m.put()
+}
+
+// put is DecRef for who has not used the mount: umount itself.
+func (m *Mount) put() {
 	switch n := m.refs.Add(-1); {
 	case n == 0:
 		m.root.unpin()

@@ -3,6 +3,8 @@ package vfs
 import (
 	"regexp"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -370,4 +372,48 @@ func TestRemoveForeignMountpoint(t *testing.T) {
 	require.Equal(t, "none", w.fields(ns2, "/d"))
 	other.fs.DecRef()
 	ns2.DecRef()
+}
+
+// Mounts come and go beneath walkers; in the end no reference is left.
+func TestConcurrentMounts(t *testing.T) {
+	w := newWorld(t)
+	w.tree("/s/", "/s/p/", "/peer/")
+	w.must(w.mount("/s", "/s", unix.MS_BIND))
+	w.must(w.mount("", "/s", unix.MS_SHARED))
+	w.must(w.mount("/s", "/peer", unix.MS_BIND))
+	var wg sync.WaitGroup
+	var stop atomic.Bool
+	for range 3 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			ctx := w.caller(w.ctx.cred)
+			for !stop.Load() {
+				for _, path := range []string{"/s/p/x", "/peer/p/../p/x", "/s/p/../../peer/p"} {
+					if p, err := Lookup(ctx, Path{}, path, 0); err == nil {
+						FullPath(p, ctx.fs.Root())
+						p.DecRef()
+					} else if err != unix.ENOENT {
+						t.Error(path, err)
+						return
+					}
+				}
+				w.ns.MountInfo(ctx.fs.Root())
+			}
+		}()
+	}
+	for range 300 {
+		w.must(w.mount("x", "/s/p", 0))
+		_ = Mkdir(w.ctx, Path{}, "/peer/p/x", 0755)
+		if err := w.umount("/peer/p", 0); err == unix.EBUSY {
+			w.must(w.umount("/peer/p", unix.MNT_DETACH))
+		} else {
+			w.must(err)
+		}
+	}
+	stop.Store(true)
+	wg.Wait()
+	require.Equal(t, "none", w.fields(w.ns, "/s/p"))
+	require.Equal(t, 3, w.ns.count)
+	require.Len(t, w.reg.Superblocks(), 1)
 }

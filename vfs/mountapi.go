@@ -144,6 +144,11 @@ func FSConfig(ctx Context, f *File, cmd uint32, key, value string) error {
 		if cmd == unix.FSCONFIG_SET_STRING {
 			key += "=" + value
 		}
+		if check := c.t.CheckOption; check != nil {
+			if err := check(ctx, key); err != nil {
+				return err
+			}
+		}
 		c.params = append(c.params, key)
 		return nil
 	case unix.FSCONFIG_CMD_CREATE, 8: // FSCONFIG_CMD_CREATE_EXCL

@@ -118,7 +118,7 @@ func (ns *MountNamespace) Clone(ctx Context, userns *cred.UserNamespace, fs *FSC
 		mode = copySlave
 	}
 	n.root = ns.root.copyTree(ns.root.root, mode, nil)
-	old, all := ns.root.tree(), n.root.tree()
+	all := n.root.tree()
 	same := make(map[*Mount]*Mount, len(all))
 	matchTrees(ns.root, n.root, same)
 	for _, m := range all {
@@ -130,7 +130,6 @@ func (ns *MountNamespace) Clone(ctx Context, userns *cred.UserNamespace, fs *FSC
 			}
 		}
 	}
-	_ = old
 	n.count = len(all)
 	ns.reg.mountMu.Unlock()
 	if fs != nil {
@@ -247,11 +246,13 @@ func (ns *MountNamespace) newSB(ctx Context, fstype, source string, sbFlags uint
 	if err != nil {
 		return nil, err
 	}
-	if sb.UserNS == nil {
-		sb.UserNS = c.UserNS
-	}
-	if sb.flags.Load() == 0 {
-		sb.flags.Store(sbFlags)
+	if sb.refs.Load() == 1 { // new, not one that is mounted elsewhere
+		if sb.UserNS == nil {
+			sb.UserNS = c.UserNS
+		}
+		if sb.flags.Load() == 0 {
+			sb.flags.Store(sbFlags)
+		}
 	}
 	if sb.Root == nil {
 		sb.DecRef()
@@ -398,7 +399,8 @@ func (ns *MountNamespace) moveLocked(from, top Path, detachedOK bool) error {
 	return nil
 }
 
-// writersOn counts files open for writing on the file system.
+// lockedFlagsOK tells whether flags f may replace m's: a less privileged namespace may not
+// clear what was set when it got the mount.
 func (r *Registry) lockedFlagsOK(m *Mount, f uint64) bool {
 	old := m.flags.Load()
 	for _, x := range flagLocks {
@@ -567,8 +569,7 @@ func (ns *MountNamespace) umountLocked(ctx Context, m *Mount, flags int) ([]*Mou
 		if m.busy() {
 			return nil, unix.EBUSY
 		}
-		if !m.expiring {
-			m.expiring = true
+		if !m.expiring.Swap(true) {
 			return nil, unix.EAGAIN
 		}
 	}
@@ -655,8 +656,8 @@ func (r *Registry) detachMountsOn(d *Dentry) {
 	release(gone)
 }
 
-// mountOn finds some mount whose mountpoint is d. Mounts know their children only, so it looks at all
-// mounts of the file system's that it can reach from groups; used when a name is removed, rarely.
+// mountOn finds some mount whose mountpoint is d, among all there are: names that are mounted on
+// somewhere are rarely removed.
 func (r *Registry) mountOn(d *Dentry) *Mount {
 	for m := range r.mounts {
 		if l := m.loc.Load(); l != nil && l.point == d {
@@ -793,8 +794,7 @@ func DoMount(ctx Context, ns *MountNamespace, source string, start Path, path, f
 		defer from.DecRef()
 		return ns.BindMount(ctx, from, at, flags&unix.MS_REC != 0)
 	case flags&(unix.MS_SHARED|unix.MS_PRIVATE|unix.MS_SLAVE|unix.MS_UNBINDABLE) != 0:
-		return ns.SetPropagation(ctx, at, flags&(unix.MS_SHARED|unix.MS_PRIVATE|unix.MS_SLAVE|unix.MS_UNBINDABLE|unix.MS_REC|unix.MS_SILENT)|
-			flags&^(unix.MS_SHARED|unix.MS_PRIVATE|unix.MS_SLAVE|unix.MS_UNBINDABLE|unix.MS_REC|unix.MS_SILENT))
+		return ns.SetPropagation(ctx, at, flags)
 	case flags&unix.MS_MOVE != 0:
 		from, err := lookupSource(ctx, source)
 		if err != nil {
@@ -826,8 +826,12 @@ func DoUmount(ctx Context, ns *MountNamespace, start Path, path string, flags in
 	if err != nil {
 		return err
 	}
-	defer at.DecRef()
-	return ns.Umount(ctx, at, flags)
+	err = ns.Umount(ctx, at, flags)
+	at.Dentry.unpin()
+	if at.Mount != nil {
+		at.Mount.put()
+	}
+	return err
 }
 
 // escapeMount is how /proc/mounts writes names.

@@ -646,7 +646,7 @@ func Access(ctx Context, start Path, path string, mode uint32, flags int) error 
 	}
 	if flags&unix.AT_EACCESS == 0 {
 		if c := ctx.Cred(); c.FSUID != c.UID || c.FSGID != c.GID || c.UID != c.EUID ||
-			c.UID != 0 && c.Effective != 0 || c.UID == 0 && c.Effective != c.Permitted {
+			c.UID != c.UserNS.RootUID() && c.Effective != 0 || c.UID == c.UserNS.RootUID() && c.Effective != c.Permitted {
 			ctx = WithCred(ctx, c.WithFS())
 		}
 	}

@@ -21,6 +21,9 @@ type FileSystemType struct {
 	Mount func(ctx Context, source string, flags uint64, data string) (*Superblock, error)
 	// Reconfigure is remount; nil: only flags can be changed.
 	Reconfigure func(ctx Context, sb *Superblock, flags uint64, data string) error
+	// CheckOption looks at one option, "key" or "key=value", that fsconfig(2) adds; nil: they are
+	// looked at when the file system is made.
+	CheckOption func(ctx Context, option string) error
 	// ShowOptions is what /proc/mounts shows besides the flags, without a leading comma; may be nil.
 	ShowOptions func(sb *Superblock) string
 }

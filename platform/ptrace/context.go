@@ -36,21 +36,23 @@ type context struct {
 	p *Platform
 
 	// Owned by the context's goroutine.
-	as     *addressSpace // where tid is, or nil
-	locked bool          // the goroutine is locked to its thread
-	tracer int32
-	regs   unix.PtraceRegs // scratch, so that nothing escapes to the heap
-	ws     unix.WaitStatus
-	si     siginfo
-	fp     []byte // the floating point state to begin with, nil: initial; and scratch of FP
-	fpBuf  []byte
-	sites  [64]uint64 // addresses after instructions known to be SYSCALL, by their low bits
+	as    *addressSpace   // where tid is, or nil
+	w     *worker         // whose goroutine it is; its first held thread is tid
+	own   bool            // w serves this context only
+	regs  unix.PtraceRegs // scratch, so that nothing escapes to the heap
+	ws    unix.WaitStatus
+	si    siginfo
+	fp    []byte // the floating point state to begin with, nil: initial; and scratch of FP
+	fpBuf []byte
+	sites [64]uint64 // addresses after instructions known to be SYSCALL, by their low bits
 
 	cpuTime atomic.Int64 // nanoseconds in guest code
 
 	// interrupt: Interrupt was called and has not been reported. inGuest: a signal is needed to
 	// make the thread stop.
 	interrupt, inGuest atomic.Bool
+
+	park parker
 
 	// mu protects tid, which Interrupt uses, and cpu, which balancing changes.
 	mu      sync.Mutex
@@ -81,92 +83,66 @@ func (c *context) Interrupt() {
 
 // attach gets a thread in as, traced by the calling host thread.
 func (c *context) attach(as *addressSpace) error {
-	if !c.locked {
+	if c.w == nil {
+		// A caller with a goroutine of its own.
 		runtime.LockOSThread()
-		c.locked = true
-		c.tracer = int32(unix.Gettid())
+		c.w, c.own = &worker{p: c.p, tracer: int32(unix.Gettid()), cpu: -1}, true
 	}
 	c.detach()
-	tid, err := as.takeThread()
+	h, err := c.w.take(as)
 	if err != nil {
-		return err
-	}
-	if err := seize(tid); err != nil {
-		return fmt.Errorf("taking stub thread %d: %w", tid, err)
+		return fmt.Errorf("taking a stub thread: %w", err)
 	}
 	fp := c.fp
 	if fp == nil {
 		fp = c.p.initFP
 	}
-	if e := setXState(tid, fp); e != 0 {
-		return gone(tid, "PTRACE_SETREGSET", e)
+	if e := setXState(h.tid, fp); e != 0 {
+		return gone(h.tid, "PTRACE_SETREGSET", e)
 	}
 	c.as, c.sites, c.fp = as, [64]uint64{}, nil
 	c.mu.Lock()
-	c.tid, c.pid = tid, as.s.pid
+	c.tid, c.pid = h.tid, as.s.pid
+	if c.w.cpu != c.cpu {
+		c.w.cpu = c.cpu
+		setAffinity(c.w.tracer, c.p.balance.cpus[c.cpu])
+	}
+	if h.cpu != c.cpu {
+		h.cpu = c.cpu
+		setAffinity(h.tid, c.p.balance.cpus[c.cpu])
+	}
 	c.mu.Unlock()
 	c.p.balance.add(c)
-	c.bind()
 	return nil
 }
 
-// bind puts tracer and stub thread on the context's processor.
-func (c *context) bind() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.tid != 0 {
-		cpu := c.p.balance.cpus[c.cpu]
-		setAffinity(c.tracer, cpu)
-		setAffinity(c.tid, cpu)
-	}
-}
-
-// detach gives the thread back to the stub: it parks, ready for another context.
+// detach leaves the thread to the worker, for this or another context.
 func (c *context) detach() {
 	if c.as == nil {
 		return
 	}
-	as := c.as
+	c.p.balance.remove(c)
 	c.mu.Lock()
-	tid := c.tid
+	// Balancing may have moved it.
+	c.w.cpu, c.w.held[0].cpu = c.cpu, c.cpu
 	c.tid, c.as = 0, nil
 	c.mu.Unlock()
-	c.p.balance.remove(c)
-	if as.dead.Load() {
-		reap(tid)
-		return
-	}
-	c.regs = unix.PtraceRegs{Rip: stubBase + codePark, Cs: userCS, Ss: userSS, Eflags: 0x202, Orig_rax: arch.NoSyscall}
-	if setRegs(tid, &c.regs) != 0 || ptrace(unix.PTRACE_DETACH, tid, 0, 0) != 0 {
-		reap(tid) // the stub has been killed
-		return
-	}
-	as.s.mu.Lock()
-	as.s.parked = append(as.s.parked, tid)
-	as.s.mu.Unlock()
 }
 
-// reap waits for the end of a thread that the calling host thread traces and that is dead or dying. Until all its
-// threads are reaped, nobody hears of the death of a process.
-func reap(tid int32) {
-	for {
-		var ws unix.WaitStatus
-		if e := wait(tid, &ws); e != 0 || ws.Exited() || ws.Signaled() {
-			return
-		}
-		ptrace(unix.PTRACE_CONT, tid, 0, 0)
-	}
-}
+// Park implements platform.Parker.
+func (c *context) Park(timeout time.Duration) { c.park.park(timeout) }
+
+// Unpark implements platform.Parker.
+func (c *context) Unpark() { c.park.unpark() }
 
 // Release implements platform.Context.
 func (c *context) Release() {
 	c.detach()
-	if c.locked {
-		c.locked = false
-		// The thread may serve other goroutines again, on any processor.
-		setAffinityAll(c.tracer, c.p.balance.cpus)
-		runtime.UnlockOSThread()
+	if c.w != nil && c.own {
+		c.w.sweep()
+		c.w.end()
 	}
+	c.w = nil
 }
 
 // CPUTime implements platform.Context: the time between continuing the guest and its stop. It includes what the

@@ -127,7 +127,7 @@ func (b *balance) move(from, to int) {
 			b.running[from].Add(-1)
 			b.running[to].Add(1)
 			c.cpu = to
-			setAffinity(c.tracer, b.cpus[to])
+			setAffinity(c.w.tracer, b.cpus[to])
 			setAffinity(c.tid, b.cpus[to])
 			c.mu.Unlock()
 			return

@@ -32,6 +32,7 @@ type Platform struct {
 	ctl          []byte // all pages of operations
 	spawner      *spawner
 	balance      *balance
+	workers      workers
 
 	// The processor's initial floating point state as an XSAVE image, and what such images may have.
 	initFP    []byte
@@ -153,6 +154,7 @@ func (p *Platform) NewContext() platform.Context { return newContext(p) }
 
 // Close implements platform.Platform.
 func (p *Platform) Close() error {
+	p.workers.close()
 	err := p.spawner.do(func() error {
 		p.mu.Lock()
 		idle := p.idle

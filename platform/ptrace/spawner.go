@@ -19,6 +19,11 @@ type stub struct {
 	// detach when its stub serves another address space already.
 	mu     sync.Mutex
 	parked []int32
+	// holders counts the threads that workers hold. A stub is dying when it has been sent SIGKILL; bury reaps it
+	// when the last of its threads has been let go.
+	holders int
+	dying   bool
+	bury    func()
 }
 
 // spawner is the tracer of the template and of all leaders. Its methods but run are called on its
@@ -50,6 +55,9 @@ func (s *spawner) do(f func() error) error {
 	s.work <- func() { ch <- f() }
 	return <-ch
 }
+
+// post runs f on the spawner's goroutine some time.
+func (s *spawner) post(f func()) { s.work <- f }
 
 func (s *spawner) makeTemplate() error {
 	pid, e := forkTemplate(uintptr(s.p.memFD), uintptr(s.p.ctlFD))
@@ -173,14 +181,26 @@ func (s *spawner) clear(st *stub) error {
 // kill ends a stub process and reaps it.
 func (s *spawner) kill(st *stub) {
 	unix.Kill(int(st.pid), unix.SIGKILL)
-	for {
-		var ws unix.WaitStatus
-		if e := wait(st.pid, &ws); e != 0 || ws.Exited() || ws.Signaled() {
-			break
-		}
-		ptrace(unix.PTRACE_CONT, st.pid, 0, 0)
+	bury := func() {
+		reap(st.pid)
+		s.p.freeSlot(st.slot)
 	}
-	s.p.freeSlot(st.slot)
+	st.mu.Lock()
+	st.dying = true
+	st.bury = func() { s.post(bury) }
+	left := st.holders
+	st.mu.Unlock()
+	if left == 0 {
+		bury()
+		return
+	}
+	// The leader is a zombie until its last thread is reaped, by who traces it.
+	s.p.workers.each(func(w *worker) func() {
+		if w.holds(st) {
+			return w.sweep
+		}
+		return nil
+	})
 }
 
 // options of every traced thread: system call stops are told from SIGTRAP, and all dies with the tracer.

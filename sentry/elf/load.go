@@ -39,7 +39,7 @@ type Image struct {
 // the address space as on Linux, before randomization.
 const pieBase = arch.MaxAddr/3*2&^(arch.PageSize-1) + arch.PageSize
 
-// Opener finds the interpreter that a program names.
+// Opener finds the interpreter that a program names, and denies writing to it (vfs.OpenExec).
 type Opener func(path string) (*vfs.File, error)
 
 // Load maps the program in f, and the interpreter that it names, into as, which must be
@@ -64,7 +64,10 @@ func Load(ctx vfs.Context, as *mm.AddressSpace, f *vfs.File, open Opener) (*Imag
 		if interp, err = open(unix.ByteSliceToString(path)); err != nil {
 			return nil, err
 		}
-		defer interp.DecRef()
+		defer func() {
+			interp.AllowWrite() // only the program itself is protected as long as it runs
+			interp.DecRef()
+		}()
 		if ih, err = parse(fileReader(interp)); err != nil {
 			if errors.Is(err, unix.ENOEXEC) {
 				err = unix.ELIBBAD

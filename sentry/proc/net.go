@@ -76,19 +76,38 @@ type netTeller interface {
 // netDir is /proc/PID/net: the network namespace of the process.
 func (e *entry) netDir() *kernfs.Dir {
 	d := kernfs.NewDir()
-	for _, f := range netFiles {
-		d.Add(f.name, e.file(0o444, func(_ vfs.Context, b *bytes.Buffer) error {
-			ns := e.task().GetNamespaces()
-			if ns == nil {
-				return unix.EINVAL
+	valid := func() bool { return !e.gone() }
+	d.Lookup = func(_ vfs.Context, name string) (kernfs.Node, error) {
+		for _, f := range netFiles {
+			if f.name == name {
+				n := e.file(0o444, func(_ vfs.Context, b *bytes.Buffer) error {
+					ns := e.task().GetNamespaces()
+					if ns == nil {
+						return unix.EINVAL
+					}
+					defer ns.DecRef()
+					b.Write(netFile(e.k, ns.Net, f.name, f.empty))
+					return nil
+				})
+				n.Owner = nil
+				n.Valid = valid
+				return n, nil
 			}
-			defer ns.DecRef()
-			b.Write(netFile(e.k, ns.Net, f.name, f.empty))
-			return nil
-		}))
+		}
+		if name == "stat" || name == "netfilter" {
+			n := kernfs.NewDir()
+			n.Valid = valid
+			return n, nil
+		}
+		return nil, unix.ENOENT
 	}
-	d.Add("stat", kernfs.NewDir())
-	d.Add("netfilter", kernfs.NewDir())
+	d.List = func(vfs.Context) ([]kernfs.Entry, error) {
+		list := make([]kernfs.Entry, 0, len(netFiles)+2)
+		for _, f := range netFiles {
+			list = append(list, kernfs.Entry{Name: f.name, Type: unix.DT_REG})
+		}
+		return append(list, kernfs.Entry{Name: "stat", Type: unix.DT_DIR}, kernfs.Entry{Name: "netfilter", Type: unix.DT_DIR}), nil
+	}
 	return d
 }
 

@@ -30,10 +30,23 @@ func (p *fs) process(pr *sentry.Process) kernfs.Node {
 	}
 	e := &entry{p, leader, true}
 	d := e.dir()
-	d.Valid = func() bool { return pr.Leader() != nil && p.k.Process(p.ns, pr.PID().In(p.ns)) == pr }
-	task := kernfs.NewDir()
-	task.Nlink = func() uint32 { return uint32(len(pr.Threads())) + 2 }
-	task.Lookup = func(_ vfs.Context, name string) (kernfs.Node, error) {
+	d.Valid = func() bool { return !e.gone() && p.k.Process(p.ns, pr.PID().In(p.ns)) == pr }
+	return d
+}
+
+// taskDir is /proc/PID/task.
+func (e *entry) taskDir() *kernfs.Dir {
+	p, pr := e.fs, e.t.Process()
+	d := kernfs.NewDir()
+	d.Owner = e.owner
+	d.Permission = func(vfs.Context, uint32) error {
+		if e.gone() {
+			return unix.ESRCH
+		}
+		return nil
+	}
+	d.Nlink = func() uint32 { return uint32(len(pr.Threads())) + 2 }
+	d.Lookup = func(_ vfs.Context, name string) (kernfs.Node, error) {
 		n, ok := number(name)
 		if !ok {
 			return nil, unix.ENOENT
@@ -42,21 +55,22 @@ func (p *fs) process(pr *sentry.Process) kernfs.Node {
 		if t == nil || t.Process() != pr {
 			return nil, unix.ENOENT
 		}
-		te := &entry{p, t, false}
-		td := te.dir()
+		td := (&entry{p, t, false}).dir()
 		td.Valid = func() bool { return p.k.Task(p.ns, n) == t }
 		return td, nil
 	}
-	task.List = func(vfs.Context) ([]kernfs.Entry, error) {
+	d.List = func(vfs.Context) ([]kernfs.Entry, error) {
+		if e.gone() {
+			return nil, unix.ENOENT
+		}
 		var list []kernfs.Entry
 		for _, t := range pr.Threads() {
 			if id := t.PID().In(p.ns); id != 0 {
-				list = append(list, kernfs.Entry{Name: strconv.Itoa(int(id)), Type: unix.DT_DIR, Ino: 1<<34 + uint64(id)})
+				list = append(list, kernfs.Entry{Name: strconv.Itoa(int(id)), Type: unix.DT_DIR, Ino: (&entry{p, t, false}).ino()})
 			}
 		}
 		return list, nil
 	}
-	d.Add("task", task)
 	return d
 }
 
@@ -128,105 +142,229 @@ func (e *entry) withMM(f func(as *mm.AddressSpace) error) error {
 	return f(as)
 }
 
+// pidFiles are the files of /proc/PID and, unless whole is set, of /proc/PID/task/TID. They are made when somebody
+// looks for them.
+var pidFiles = []struct {
+	name string
+	which
+	typ  uint8
+	make func(e *entry) kernfs.Node
+}{
+	{"task", processes, unix.DT_DIR, nil}, // set below, since it leads back here
+	{"fd", both, unix.DT_DIR, func(e *entry) kernfs.Node { return e.fdDir() }},
+	{"map_files", processes, unix.DT_DIR, func(e *entry) kernfs.Node { return e.mapFiles() }},
+	{"fdinfo", both, unix.DT_DIR, func(e *entry) kernfs.Node { return e.fdinfoDir() }},
+	{"ns", both, unix.DT_DIR, func(e *entry) kernfs.Node { return e.nsDir() }},
+	{"net", both, unix.DT_DIR, func(e *entry) kernfs.Node { return e.netDir() }},
+	{"environ", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.private(0o400, e.environ) }},
+	{"auxv", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.private(0o400, e.auxv) }},
+	{"status", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.file(0o444, e.status) }},
+	{"personality", both, unix.DT_REG, func(e *entry) kernfs.Node {
+		return e.private(0o400, func(_ vfs.Context, b *bytes.Buffer) error {
+			fmt.Fprintf(b, "%08x\n", e.task().Personality())
+			return nil
+		})
+	}},
+	{"limits", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.file(0o444, e.limits) }},
+	{"sched", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.file(0o644, e.sched) }},
+	{"timens_offsets", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.timeOffsets() }},
+	{"comm", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.comm() }},
+	{"syscall", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.private(0o400, e.syscall) }},
+	{"cmdline", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.file(0o444, e.cmdline) }},
+	{"stat", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.file(0o444, e.stat) }},
+	{"statm", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.file(0o444, e.statm) }},
+	{"maps", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.private(0o444, e.maps) }},
+	{"children", threads, unix.DT_REG, func(e *entry) kernfs.Node { return e.file(0o444, e.children) }},
+	{"numa_maps", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.private(0o444, e.numaMaps) }},
+	{"mem", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.mem() }},
+	{"cwd", both, unix.DT_LNK, func(e *entry) kernfs.Node { return e.magic(e.cwd) }},
+	{"root", both, unix.DT_LNK, func(e *entry) kernfs.Node { return e.magic(e.rootDir) }},
+	{"exe", both, unix.DT_LNK, func(e *entry) kernfs.Node { return e.magic(e.exe) }},
+	{"mounts", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.mountFile((*vfs.MountNamespace).Mounts) }},
+	{"mountinfo", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.mountFile((*vfs.MountNamespace).MountInfo) }},
+	{"mountstats", processes, unix.DT_REG, func(e *entry) kernfs.Node { return e.mountFile((*vfs.MountNamespace).MountStats) }},
+	{"clear_refs", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.clearRefs() }},
+	{"smaps", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.private(0o444, e.smaps) }},
+	{"smaps_rollup", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.private(0o444, e.smapsRollup) }},
+	{"pagemap", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.pagemap() }},
+	{"attr", both, unix.DT_DIR, func(e *entry) kernfs.Node { return e.attrDir() }},
+	{"wchan", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.private(0o444, fixed("0")) }},
+	{"stack", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.private(0o400, fixed("")) }},
+	{"schedstat", both, unix.DT_REG, func(e *entry) kernfs.Node {
+		return e.file(0o444, func(_ vfs.Context, b *bytes.Buffer) error {
+			u, s := e.cpuTime()
+			v, iv := e.task().Switches()
+			fmt.Fprintf(b, "%d 0 %d\n", u+s, v+iv)
+			return nil
+		})
+	}},
+	{"cpuset", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.file(0o444, fixed("/\n")) }},
+	{"cgroup", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.file(0o444, fixed("0::/\n")) }},
+	{"oom_score", both, unix.DT_REG, func(e *entry) kernfs.Node {
+		return e.file(0o444, func(_ vfs.Context, b *bytes.Buffer) error {
+			fmt.Fprintln(b, e.t.Process().OOMScore())
+			return nil
+		})
+	}},
+	{"oom_adj", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.oomAdj(oldOOM, newOOM, -17, 15) }},
+	{"oom_score_adj", both, unix.DT_REG, func(e *entry) kernfs.Node {
+		same := func(v int64) int64 { return v }
+		return e.oomAdj(same, same, -1000, 1000)
+	}},
+	{"loginuid", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.file(0o644, fixed("4294967295")) }},
+	{"sessionid", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.file(0o444, fixed("4294967295")) }},
+	{"io", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.private(0o400, e.io) }},
+	{"uid_map", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.idMap(0) }},
+	{"gid_map", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.idMap(1) }},
+	{"projid_map", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.file(0o644, fixed("")) }},
+	{"setgroups", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.setgroups() }},
+	{"coredump_filter", processes, unix.DT_REG, func(e *entry) kernfs.Node { return e.coreFilter() }},
+	{"timers", processes, unix.DT_REG, func(e *entry) kernfs.Node { return e.file(0o444, e.timers) }},
+	{"timerslack_ns", processes, unix.DT_REG, func(e *entry) kernfs.Node { return e.timerSlack() }},
+}
+
+func init() { pidFiles[0].make = func(e *entry) kernfs.Node { return e.taskDir() } }
+
+// which tells where a file is.
+type which uint8
+
+const (
+	both which = iota
+	processes
+	threads
+)
+
+func (w which) has(whole bool) bool { return w == both || whole == (w == processes) }
+
+// fixed is the content of a file that says the same of all.
+func fixed(s string) func(vfs.Context, *bytes.Buffer) error {
+	return func(_ vfs.Context, b *bytes.Buffer) error {
+		b.WriteString(s)
+		return nil
+	}
+}
+
+// inode numbers of a process: those of its files follow that of its directory.
+func (e *entry) ino() uint64 {
+	if e.whole {
+		return 1<<40 + uint64(e.numberIn(e.t.Process().PID()))<<8
+	}
+	return 1<<48 + uint64(e.numberIn(e.t.PID()))<<8
+}
+
+// attrOf is what all kinds of nodes have.
+func attrOf(n kernfs.Node) *kernfs.Attr {
+	switch n := n.(type) {
+	case *kernfs.Dir:
+		return &n.Attr
+	case *kernfs.File:
+		return &n.Attr
+	case *kernfs.MagicLink:
+		return &n.Attr
+	case *kernfs.Symlink:
+		return &n.Attr
+	}
+	return nil
+}
+
+// dir is the directory of a process or thread.
 func (e *entry) dir() *kernfs.Dir {
 	d := kernfs.NewDir()
 	d.Owner = e.owner
+	d.Ino = e.ino()
 	d.Permission = func(ctx vfs.Context, _ uint32) error {
 		if e.gone() {
 			return unix.ESRCH
 		}
 		return e.hidden(ctx)
 	}
-	add := func(name string, n kernfs.Node) { d.Add(name, n) }
-	add("stat", e.file(0o444, e.stat))
-	add("status", e.file(0o444, e.status))
-	add("statm", e.file(0o444, e.statm))
-	add("cmdline", e.file(0o444, e.cmdline))
-	add("environ", e.private(0o400, e.environ))
-	add("auxv", e.private(0o400, e.auxv))
-	add("comm", e.comm())
-	add("limits", e.file(0o444, e.limits))
-	add("maps", e.private(0o444, e.maps))
-	add("smaps", e.private(0o444, e.smaps))
-	if e.whole {
-		add("smaps_rollup", e.private(0o444, e.smapsRollup))
-	}
-	add("mem", e.mem())
-	add("pagemap", e.pagemap())
-	add("clear_refs", e.clearRefs())
-	add("exe", &kernfs.MagicLink{Attr: kernfs.Attr{Owner: e.owner}, Target: e.linkText(e.exe), Follow: e.exe})
-	add("cwd", &kernfs.MagicLink{Attr: kernfs.Attr{Owner: e.owner}, Target: e.linkText(e.cwd), Follow: e.cwd})
-	add("root", &kernfs.MagicLink{Attr: kernfs.Attr{Owner: e.owner}, Target: e.linkText(e.rootDir), Follow: e.rootDir})
-	add("fd", e.fdDir())
-	add("fdinfo", e.fdinfoDir())
-	add("map_files", e.mapFiles())
-	add("ns", e.nsDir())
-	add("mounts", e.mountFile(func(ns *vfs.MountNamespace, root vfs.Path) string { return ns.Mounts(root) }))
-	add("mountinfo", e.mountFile(func(ns *vfs.MountNamespace, root vfs.Path) string { return ns.MountInfo(root) }))
-	if e.whole {
-		add("mountstats", e.mountFile(func(ns *vfs.MountNamespace, root vfs.Path) string { return ns.MountStats(root) }))
-	}
-	add("cgroup", e.file(0o444, func(_ vfs.Context, b *bytes.Buffer) error { b.WriteString("0::/\n"); return nil }))
-	add("cpuset", e.file(0o444, func(_ vfs.Context, b *bytes.Buffer) error { b.WriteString("/\n"); return nil }))
-	add("oom_score", e.file(0o444, func(_ vfs.Context, b *bytes.Buffer) error {
-		fmt.Fprintln(b, e.t.Process().OOMScore())
-		return nil
-	}))
-	add("oom_score_adj", e.oomAdj(func(v int64) int64 { return v }, func(v int64) int64 { return v }, -1000, 1000))
-	add("oom_adj", e.oomAdj(func(v int64) int64 {
-		if v == 1000 {
-			return 15
+	d.Nlink = func() uint32 {
+		if e.whole {
+			return 9
 		}
-		return v * 17 / 1000
-	}, func(v int64) int64 {
-		if v == 15 {
-			return 1000
+		return 8
+	}
+	valid := func() bool { return !e.gone() }
+	base := d.Ino + 1
+	d.Lookup = func(_ vfs.Context, name string) (kernfs.Node, error) {
+		if e.gone() {
+			return nil, unix.ENOENT
 		}
-		return v * 1000 / 17
-	}, -17, 15))
-	add("wchan", e.private(0o444, func(_ vfs.Context, b *bytes.Buffer) error { b.WriteByte('0'); return nil }))
-	add("stack", e.private(0o400, func(vfs.Context, *bytes.Buffer) error { return nil }))
-	add("syscall", e.private(0o400, e.syscall))
-	add("io", e.private(0o400, e.io))
-	add("sched", e.file(0o644, e.sched))
-	add("schedstat", e.file(0o444, func(_ vfs.Context, b *bytes.Buffer) error {
-		u, s := e.cpuTime()
-		v, iv := e.task().Switches()
-		fmt.Fprintf(b, "%d 0 %d\n", u+s, v+iv)
-		return nil
-	}))
-	add("personality", e.private(0o400, func(_ vfs.Context, b *bytes.Buffer) error {
-		fmt.Fprintf(b, "%08x\n", e.task().Personality())
-		return nil
-	}))
-	add("loginuid", e.file(0o644, func(_ vfs.Context, b *bytes.Buffer) error { b.WriteString("4294967295"); return nil }))
-	add("sessionid", e.file(0o444, func(_ vfs.Context, b *bytes.Buffer) error { b.WriteString("4294967295"); return nil }))
-	add("children", e.file(0o444, func(_ vfs.Context, b *bytes.Buffer) error {
-		if e.whole || e.t.Process().Leader() == e.t {
-			for _, c := range e.t.Process().Children() {
-				fmt.Fprintf(b, "%d ", c.PID().In(e.ns))
+		for i := range pidFiles {
+			if f := &pidFiles[i]; f.name == name && f.has(e.whole) {
+				n := f.make(e)
+				a := attrOf(n)
+				a.Ino, a.Valid = base+uint64(i), valid
+				return n, nil
 			}
 		}
-		return nil
-	}))
-	add("uid_map", e.idMap(0))
-	add("gid_map", e.idMap(1))
-	add("projid_map", e.file(0o644, func(vfs.Context, *bytes.Buffer) error { return nil }))
-	add("setgroups", e.setgroups())
-	add("numa_maps", e.private(0o444, e.numaMaps))
-	add("net", e.netDir())
-	add("attr", e.attrDir())
-	add("timens_offsets", e.timeOffsets())
-	if e.whole {
-		add("timerslack_ns", e.timerSlack())
-		add("timers", e.file(0o444, e.timers))
-		add("coredump_filter", &kernfs.File{
-			Attr:  kernfs.Attr{Mode: 0o644, Owner: e.owner},
-			Read:  func(_ vfs.Context, b *bytes.Buffer) error { b.WriteString("00000033\n"); return nil },
-			Write: func(vfs.Context, []byte) error { return nil }, // no core files are written
-		})
+		return nil, unix.ENOENT
+	}
+	d.List = func(vfs.Context) ([]kernfs.Entry, error) {
+		if e.gone() {
+			return nil, unix.ENOENT
+		}
+		list := make([]kernfs.Entry, 0, len(pidFiles))
+		for i, f := range pidFiles {
+			if f.has(e.whole) {
+				list = append(list, kernfs.Entry{Name: f.name, Type: f.typ, Ino: base + uint64(i)})
+			}
+		}
+		return list, nil
 	}
 	return d
+}
+
+// magic is a link to a place of the process.
+func (e *entry) magic(follow func(vfs.Context) (vfs.Path, error)) *kernfs.MagicLink {
+	return &kernfs.MagicLink{Attr: kernfs.Attr{Owner: e.owner}, Target: e.linkText(follow), Follow: follow}
+}
+
+// children are those of the process: they are shown at its leader.
+func (e *entry) children(_ vfs.Context, b *bytes.Buffer) error {
+	if e.t.Process().Leader() == e.t {
+		for _, c := range e.t.Process().Children() {
+			if n := e.numberIn(c.PID()); n != 0 {
+				fmt.Fprintf(b, "%d ", n)
+			}
+		}
+	}
+	return nil
+}
+
+// oldOOM turns oom_score_adj into oom_adj, newOOM the other way.
+func oldOOM(v int64) int64 {
+	if v == 1000 {
+		return 15
+	}
+	return v * 17 / 1000
+}
+
+func newOOM(v int64) int64 {
+	if v == 15 {
+		return 1000
+	}
+	return v * 1000 / 17
+}
+
+// coreFilter is coredump_filter. It is kept; no core files are written.
+func (e *entry) coreFilter() *kernfs.File {
+	f := e.file(0o644, func(_ vfs.Context, b *bytes.Buffer) error {
+		fmt.Fprintf(b, "%08x\n", e.t.Process().CoreFilter())
+		return nil
+	})
+	f.Write = func(_ vfs.Context, data []byte) error {
+		v, err := strconv.ParseUint(strings.TrimSpace(string(data)), 0, 32)
+		if err != nil {
+			return unix.EINVAL
+		}
+		if e.gone() {
+			return unix.ESRCH
+		}
+		e.t.Process().SetCoreFilter(uint32(v))
+		return nil
+	}
+	return f
 }
 
 // comm is the name, which the process' own threads may set.
@@ -309,9 +447,14 @@ func (e *entry) limits(_ vfs.Context, b *bytes.Buffer) error {
 	}
 	fmt.Fprintf(b, "%-25s %-20s %-20s %-10s\n", "Limit", "Soft Limit", "Hard Limit", "Units")
 	for i, l := range e.t.Process().Limits() {
-		if i < len(rlimitNames) {
-			fmt.Fprintf(b, "%-25s %-20s %-20s %-10s\n", rlimitNames[i].name, show(l.Cur), show(l.Max), rlimitNames[i].unit)
+		if i >= len(rlimitNames) {
+			break
 		}
+		fmt.Fprintf(b, "%-25s %-20s %-20s ", rlimitNames[i].name, show(l.Cur), show(l.Max))
+		if u := rlimitNames[i].unit; u != "" {
+			fmt.Fprintf(b, "%-10s", u)
+		}
+		b.WriteByte('\n')
 	}
 	return nil
 }

@@ -202,7 +202,7 @@ func (p *fs) root() *kernfs.Dir {
 				continue
 			}
 			id := pr.PID().In(p.ns)
-			list = append(list, kernfs.Entry{Name: strconv.Itoa(int(id)), Type: unix.DT_DIR, Ino: 1<<33 + uint64(id)})
+			list = append(list, kernfs.Entry{Name: strconv.Itoa(int(id)), Type: unix.DT_DIR, Ino: 1<<40 + uint64(id)<<8})
 		}
 		return list, nil
 	}

@@ -152,6 +152,9 @@ func (e *entry) status(ctx vfs.Context, b *bytes.Buffer) error {
 	for _, g := range c.Groups {
 		fmt.Fprintf(b, "%d ", reader.ShowGID(g))
 	}
+	if len(c.Groups) == 0 {
+		b.WriteByte(' ')
+	}
 	b.WriteByte('\n')
 	numbers := func(p *sentry.PID) string {
 		if p == nil {
@@ -209,12 +212,13 @@ func (e *entry) status(ctx vfs.Context, b *bytes.Buffer) error {
 	mode, filters := t.SeccompMode()
 	row("Seccomp", "%d", mode)
 	row("Seccomp_filters", "%d", filters)
-	row("Speculation_Store_Bypass", "not vulnerable")
-	row("SpeculationIndirectBranch", "always enabled")
+	for _, l := range e.cpu.Speculation {
+		row(l.Key, "%s", l.Value)
+	}
 	aff := t.Affinity()
 	row("Cpus_allowed", "%s", cpuMask(aff, e.k.CPUs()))
 	row("Cpus_allowed_list", "%s", cpuList(aff, e.k.CPUs()))
-	row("Mems_allowed", "1")
+	row("Mems_allowed", "%s", strings.Repeat("00000000,", 31)+"00000001") // 1024 nodes are possible
 	row("Mems_allowed_list", "0")
 	v, iv := t.Switches()
 	row("voluntary_ctxt_switches", "%d", v)
@@ -267,8 +271,9 @@ func cpuList(s sentry.CPUSet, cpus int) string {
 }
 
 // syscall tells what call the task sleeps in.
-func (e *entry) syscall(_ vfs.Context, b *bytes.Buffer) error {
-	nr, a, sp, pc, ok := e.task().CallOf()
+func (e *entry) syscall(ctx vfs.Context, b *bytes.Buffer) error {
+	t := e.task()
+	nr, a, sp, pc, ok := t.CallOf(t == caller(e.k, ctx))
 	switch {
 	case !ok:
 		b.WriteString("running\n")
@@ -281,9 +286,15 @@ func (e *entry) syscall(_ vfs.Context, b *bytes.Buffer) error {
 }
 
 func (e *entry) io(_ vfs.Context, b *bytes.Buffer) error {
+	var c sentry.IOCounts
+	if e.whole {
+		c = e.t.Process().IOCounts()
+	} else {
+		c = e.t.IOCounts()
+	}
 	u := e.usage()
-	fmt.Fprintf(b, "rchar: 0\nwchar: 0\nsyscr: 0\nsyscw: 0\nread_bytes: %d\nwrite_bytes: %d\ncancelled_write_bytes: 0\n",
-		u.InBlock*512, u.OuBlock*512)
+	fmt.Fprintf(b, "rchar: %d\nwchar: %d\nsyscr: %d\nsyscw: %d\nread_bytes: %d\nwrite_bytes: %d\ncancelled_write_bytes: 0\n",
+		c.ReadBytes, c.WrittenBytes, c.Reads, c.Writes, u.InBlock*512, u.OuBlock*512)
 	return nil
 }
 

@@ -74,6 +74,7 @@ func Type() *vfs.FileSystemType {
 		p.ptmx.UpdateAttr(func(a *vfs.Attr) { a.Mode = unix.S_IFCHR | o.ptmxMode })
 		return nil
 	}
+	t.CheckOption = func(ctx vfs.Context, option string) error { return new(options).parse(ctx, option) }
 	t.ShowOptions = func(sb *vfs.Superblock) string {
 		p := sb.Data.(*instance)
 		p.mu.Lock()

@@ -291,7 +291,9 @@ func (in *Instance) EventUnregister(e *waitq.Entry) { in.Queue.EventUnregister(e
 func (in *Instance) Stream() bool { return true }
 
 // Seek implements vfs.FileOps: it does nothing, as in Linux.
-func (*Instance) Seek(_ vfs.Context, _ *vfs.File, pos, _ int64, _ int) (int64, error) { return pos, nil }
+func (*Instance) Seek(_ vfs.Context, _ *vfs.File, pos, _ int64, _ int) (int64, error) {
+	return pos, nil
+}
 
 // Release implements vfs.FileOps.
 func (in *Instance) Release(*vfs.File) {

@@ -17,6 +17,7 @@ func NewFiles(ctx vfs.Context, flags uint32) (r, w *vfs.File, err error) {
 		return nil, nil, unix.ENOPKG // O_NOTIFICATION_PIPE: watch queues are not there
 	}
 	p := New()
+	p.unnamed = true
 	i := vfs.NewAnonInode(unix.S_IFIFO|0600, ctx.Cred())
 	defer i.DecRef()
 	i.SetAux(p) // for those who open it through /proc/PID/fd
@@ -36,7 +37,7 @@ func Of(f *vfs.File) *Pipe {
 
 // OpenFIFO opens the FIFO i for the access mode of f. Opening one side waits for
 // the other, unless O_NONBLOCK is set (then writing without a reader gives ENXIO)
-// or both sides are opened. It is the vfs.FIFOOpener of a sandbox.
+// or both sides are opened, or it is no FIFO but a pipe, found through /proc/PID/fd. It is the vfs.FIFOOpener of a sandbox.
 func OpenFIFO(ctx vfs.Context, i *vfs.Inode, f *vfs.File) (vfs.FileOps, error) {
 	flags := f.Flags()
 	var read, write bool
@@ -63,7 +64,7 @@ func OpenFIFO(ctx vfs.Context, i *vfs.Inode, f *vfs.File) (vfs.FileOps, error) {
 
 func openFIFO(ctx vfs.Context, p *Pipe, read, write, nonblock bool) (*End, error) {
 	p.mu.Lock()
-	if write && !read && nonblock && p.readers == 0 {
+	if write && !read && nonblock && p.readers == 0 && !p.unnamed {
 		p.mu.Unlock()
 		return nil, unix.ENXIO
 	}
@@ -76,7 +77,7 @@ func openFIFO(ctx vfs.Context, p *Pipe, read, write, nonblock bool) (*End, error
 	p.mu.Unlock()
 	// Whoever waits in open for this side goes on.
 	p.Notify(waitq.Readable | waitq.Writable)
-	if other > 0 { // also when both sides were opened
+	if other > 0 || p.unnamed { // also when both sides were opened
 		return e, nil
 	}
 	if nonblock {

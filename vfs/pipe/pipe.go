@@ -51,6 +51,8 @@ type slot struct {
 
 // Pipe is the object that both ends share.
 type Pipe struct {
+	unnamed bool // made by pipe(2); immutable
+
 	waitq.Queue
 
 	seq uint64 // order of creation, for the order of locks; immutable

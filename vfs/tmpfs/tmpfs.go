@@ -48,6 +48,12 @@ func newType(name string, mem *mm.Memory) *vfs.FileSystemType {
 		},
 		ShowOptions: func(sb *vfs.Superblock) string { return sb.Data.(*fileSystem).showOptions() },
 	}
+	if name == "tmpfs" { // a ramfs ignores what it does not know
+		t.CheckOption = func(ctx vfs.Context, option string) error {
+			_, err := (&fileSystem{mem: mem}).parse(ctx, option)
+			return err
+		}
+	}
 	t.Mount = func(ctx vfs.Context, source string, flags uint64, data string) (*vfs.Superblock, error) {
 		fs, err := newFileSystem(ctx, t, mem, source, data)
 		if err != nil {

@@ -113,6 +113,21 @@ func (s *Slave) Read(ctx vfs.Context, _ *vfs.File, dst *usermem.IO, _ int64, fla
 	}
 	t.mu.Lock()
 	defer t.unlock()
+	n, err := s.readLocked(dst, flags)
+	t.starving = err == unix.EAGAIN && flags&vfs.IONonblock == 0
+	return n, err
+}
+
+// ReaderWaits tells whether a process has been waiting for input since it last asked for some.
+func (t *TTY) ReaderWaits() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.starving
+}
+
+// readLocked is Read with t.mu held.
+func (s *Slave) readLocked(dst *usermem.IO, flags vfs.IOFlags) (int64, error) {
+	t := s.t
 	if s.dead() {
 		return 0, nil
 	}

@@ -62,6 +62,7 @@ type TTY struct {
 	session    Session
 	foreground Group
 
+	starving  bool // a reader found nothing and waits
 	lastInput time.Time
 	vtime     vtimer
 

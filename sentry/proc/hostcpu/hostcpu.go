@@ -19,6 +19,8 @@ type CPU struct {
 	Caches []Cache
 	// Vulnerabilities are the files of /sys/devices/system/cpu/vulnerabilities.
 	Vulnerabilities []Line
+	// Speculation are the lines of /proc/PID/status about speculative execution.
+	Speculation []Line
 	// VDSO is the size of the host's vDSO.
 	VDSO uint64
 }
@@ -62,6 +64,12 @@ func Read() *CPU {
 			}
 		}
 		c.Caches = append(c.Caches, cache)
+	}
+	status, _ := os.ReadFile("/proc/self/status")
+	for _, l := range strings.Split(string(status), "\n") {
+		if key, value, ok := strings.Cut(l, ":\t"); ok && strings.HasPrefix(key, "Speculation") {
+			c.Speculation = append(c.Speculation, Line{key, value})
+		}
 	}
 	maps, _ := os.ReadFile("/proc/self/maps")
 	for _, l := range strings.Split(string(maps), "\n") {

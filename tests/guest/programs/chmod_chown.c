@@ -2,10 +2,11 @@
 #include "check.h"
 static void show(const char *n) {
 	struct stat st;
-	lstat(n, &st);
+	MUST(lstat(n, &st));
 	printf("%s %o %d %d\n", n, st.st_mode & 07777, st.st_uid == getuid() ? -1 : (int)st.st_uid, st.st_gid == getgid() ? -1 : (int)st.st_gid);
 }
 int main(void) {
+	MUST(chmod(".", 0755));
 	int fd = file_with("f", "");
 	RET(chmod("f", 0));
 	show("f");

@@ -42,7 +42,9 @@ int main(void) {
 	RET(getsockopt(s[0], SOL_SOCKET, SO_ACCEPTCONN, &v, &n));
 	RET(getsockopt(s[0], SOL_SOCKET, 9999, &v, &n));
 	RET(getsockopt(0, SOL_SOCKET, SO_TYPE, &v, &n));
-	RET(socketpair(AF_INET, SOCK_STREAM, 0, s));
+	RET(socketpair(AF_UNIX, 99, 0, s));
+	RET(socketpair(AF_UNIX, SOCK_STREAM, 99, s));
+	RET(socketpair(9999, SOCK_STREAM, 0, s));
 	RET(socketpair(AF_UNIX, SOCK_STREAM, 0, BAD));
 	// Data written before the close is still read.
 	MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
