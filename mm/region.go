@@ -290,6 +290,6 @@ func (as *AddressSpace) merge(lo, hi uint64, dead *[]*MapFile) {
 			*dead = append(*dead, b.file)
 		}
 		a.end = b.end
-		a.misses += b.misses
+		a.misses = max(a.misses, b.misses) // a split gave both the same
 	}
 }

@@ -158,17 +158,7 @@ func (b *booter) run() (int, error) {
 	b.phase("platform")
 	// 4. The filter. The local time zone is a file, which the log will need.
 	time.Now().Zone()
-	rules := sandbox.RuntimeRules()
-	for _, nr := range ptrace.HostSyscalls() {
-		rules = append(rules, sandbox.Rule{Nr: nr, Why: "platform ptrace"})
-	}
-	for _, s := range host.HostSyscalls() {
-		rule := sandbox.Rule{Nr: s.Nr, Why: s.Why}
-		for _, c := range s.Args {
-			rule.Args = append(rule.Args, sandbox.Cond{Arg: c.Arg, Mask: c.Mask, Value: c.Value})
-		}
-		rules = append(rules, rule)
-	}
+	rules := hostRules()
 	if err := sandbox.InstallFilter(rules, c.Debug); err != nil {
 		return 0, fmt.Errorf("confining the sentry: %w", err)
 	}
@@ -206,6 +196,26 @@ func (b *booter) run() (int, error) {
 	}
 	b.phase("kernel")
 	return b.start()
+}
+
+// hostRules are the host calls that the sentry may make, from the packages that make them.
+func hostRules() []sandbox.Rule {
+	rules := sandbox.RuntimeRules()
+	for _, s := range ptrace.HostSyscalls() {
+		rule := sandbox.Rule{Nr: s.Nr, Why: s.Why}
+		for _, c := range s.Args {
+			rule.Args = append(rule.Args, sandbox.Cond{Arg: c.Arg, Mask: uint64(c.Mask), Value: uint64(c.Value), Not: c.Not})
+		}
+		rules = append(rules, rule)
+	}
+	for _, s := range host.HostSyscalls() {
+		rule := sandbox.Rule{Nr: s.Nr, Why: s.Why}
+		for _, c := range s.Args {
+			rule.Args = append(rule.Args, sandbox.Cond{Arg: c.Arg, Mask: c.Mask, Value: c.Value})
+		}
+		rules = append(rules, rule)
+	}
+	return rules
 }
 
 // fixedVDSO is a vDSO that is at one address in every address space.

@@ -86,7 +86,19 @@ func (t *Task) panicked(r any) {
 	t.k.Log.Error("bug in the sentry: a system call panicked; the guest's process is killed",
 		"panic", fmt.Sprint(r), "tid", t.TID(), "comm", t.Name(), "syscall", int64(t.syscallNo.Load()),
 		"stack", string(debug.Stack()))
+	// What it had locked stays locked. A sandbox that hangs is worse than one that is gone.
+	done := t.done
+	time.AfterFunc(stuckAfterBug, func() {
+		select {
+		case <-done:
+		default:
+			panic("sentry: a task whose system call panicked cannot exit")
+		}
+	})
 }
+
+// stuckAfterBug is how long a task may take to exit after a bug in the sentry.
+const stuckAfterBug = 20 * time.Second
 
 // runOnce does the work that is pending, runs guest code once and handles the event.
 func (t *Task) runOnce() {

@@ -202,15 +202,15 @@ func (j jobControl) Session() tty.Session {
 	k := j.t.k
 	k.tasks.RLock()
 	defer k.tasks.RUnlock()
-	return j.t.proc.session.sess
+	return j.t.proc.ttySession()
 }
 
 func (j jobControl) Leader() bool {
 	k := j.t.k
 	k.tasks.RLock()
 	defer k.tasks.RUnlock()
-	s := j.t.proc.session.sess
-	return s != nil && s.leader == j.t.proc
+	s := j.t.proc.session
+	return s != nil && s.sess != nil && s.sess.leader == j.t.proc
 }
 
 func (j jobControl) Terminal() *tty.TTY { return j.t.proc.tty.Load() }
@@ -249,6 +249,14 @@ func (g group) Orphaned() bool {
 	return g.k.isOrphaned(g.pid, nil)
 }
 
+// ttySession is p's session as terminals see it, nil for one outside the sandbox. Kernel.tasks is held.
+func (p *Process) ttySession() tty.Session {
+	if p.session == nil || p.session.sess == nil {
+		return nil
+	}
+	return p.session.sess
+}
+
 // Session implements tty.Group.
 func (g group) Session() tty.Session {
 	g.k.tasks.RLock()
@@ -256,7 +264,7 @@ func (g group) Session() tty.Session {
 	if len(g.pid.pgrp) == 0 {
 		return nil
 	}
-	return g.pid.pgrp[0].session.sess
+	return g.pid.pgrp[0].ttySession()
 }
 
 // PID implements tty.Group.

@@ -9,7 +9,7 @@ show() {
 echo "The host runs $(uname -sr). In the sandbox:"
 show bin/gosv do -- uname -sr
 show bin/gosv do -- sh -c 'echo "hello from process $$, as $(id -un)"'
-show bin/gosv do -- sh -c 'rm -rf /etc/* && ls -A /etc | wc -l'
-echo "and on the host /etc still has $(ls -A /etc | wc -l) entries."
+show bin/gosv do -- sh -c 'rm -rf /usr/include/* && ls -A /usr/include | wc -l'
+echo "and on the host /usr/include still has $(ls -A /usr/include | wc -l) entries."
 show bin/gosv do -- sh -c 'seq 1 100000 | sort -rn | head -3'
 show bin/gosv do --memory 64M --hostname box -- sh -c 'hostname; head -1 /proc/meminfo'

@@ -46,6 +46,9 @@ type context struct {
 	fpBuf []byte
 	sites [64]uint64 // addresses after instructions known to be SYSCALL, by their low bits
 
+	ran     time.Duration // cpuTime when it was woken last
+	foreign int           // wake-ups from another processor in a row
+
 	cpuTime atomic.Int64 // nanoseconds in guest code
 
 	// interrupt: Interrupt was called and has not been reported. inGuest: a signal is needed to
@@ -58,8 +61,11 @@ type context struct {
 	mu      sync.Mutex
 	tid     int32 // the stub thread, 0: none
 	pid     int32
-	cpu     int  // index in balance.cpus
-	running bool // counted in balance.running
+	cpu     int           // index in balance.cpus
+	running bool          // counted in balance.running
+	entered time.Duration // when it began to run
+	follows time.Duration // when it may follow its wakers again
+	apart   time.Duration
 }
 
 func newContext(p *Platform) *context {
@@ -130,7 +136,11 @@ func (c *context) detach() {
 }
 
 // Park implements platform.Parker.
-func (c *context) Park(timeout time.Duration) { c.park.park(timeout) }
+func (c *context) Park(timeout time.Duration) {
+	if c.park.park(timeout) {
+		c.woken(c.park.cpu.Load())
+	}
+}
 
 // Unpark implements platform.Parker.
 func (c *context) Unpark() { c.park.unpark() }
@@ -180,11 +190,12 @@ func (c *context) Switch(pas platform.AddressSpace, st *arch.State, step bool) (
 			return platform.Event{}, c.failed(err)
 		}
 	}
-	c.p.balance.enter(c)
-	start := time.Now()
+	start := clock()
+	c.p.balance.enter(c, start)
 	ev, err := c.run(as, st, step)
-	c.cpuTime.Add(int64(time.Since(start)))
-	c.p.balance.leave(c)
+	end := clock()
+	c.cpuTime.Add(int64(end - start))
+	c.p.balance.leave(c, end)
 	as.inGuest.Add(-1)
 	c.inGuest.Store(false)
 	if ev.Kind == platform.Interrupted {

@@ -77,11 +77,6 @@ func New(o Options) (*Platform, error) {
 	return p, nil
 }
 
-// HostSyscalls are the host calls that the platform makes after New, besides those of the Go runtime.
-func HostSyscalls() []uintptr {
-	return []uintptr{unix.SYS_PTRACE, unix.SYS_WAIT4, unix.SYS_TGKILL, unix.SYS_KILL, unix.SYS_SCHED_SETAFFINITY, unix.SYS_GETTID}
-}
-
 // Name implements platform.Platform.
 func (p *Platform) Name() string { return "ptrace" }
 

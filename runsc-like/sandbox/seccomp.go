@@ -2,7 +2,7 @@ package sandbox
 
 import (
 	"fmt"
-	"sort"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,11 +15,24 @@ type Rule struct {
 	Why  string // for docs/security.md
 }
 
-// Cond is a condition on one argument: (arg & Mask) == Value, 64 bits wide. Mask 0 means all bits.
+// Cond is a condition on one argument: (arg & Mask) == Value, 64 bits wide; with Not the opposite. Mask 0 means
+// all bits. Not needs a mask within the lower or the upper half.
 type Cond struct {
 	Arg         int
 	Mask, Value uint64
+	Not         bool
 }
+
+// Conditions on arguments that the kernel takes as 32 bits.
+const low = 0xffffffff
+
+func is(arg int, v uint64) Cond                   { return Cond{Arg: arg, Mask: low, Value: v & low} }
+func isNot(arg int, v uint64) Cond                { return Cond{Arg: arg, Mask: low, Value: v & low, Not: true} }
+func without(arg int, b uint64) Cond              { return Cond{Arg: arg, Mask: b} }
+func with(arg int, bits uint64) Cond              { return Cond{Arg: arg, Mask: bits, Value: bits} }
+func exactly(arg int, v uint64) Cond              { return Cond{Arg: arg, Value: v} }
+func notNegative(arg int) Cond                    { return without(arg, 1<<31) }
+func rule(nr uintptr, why string, c ...Cond) Rule { return Rule{Nr: nr, Args: c, Why: why} }
 
 // Offsets in struct seccomp_data.
 const (
@@ -29,10 +42,11 @@ const (
 )
 
 // InstallFilter confines all threads of the process to the calls that rules allow. Any other call
-// kills the process, or with log set returns ENOSYS and is left to the audit log.
+// ends the process at once; the host's audit log says which it was. With trace it is not made either, and the process
+// ends with a traceback of the goroutine that tried: the runtime knows no other answer to SIGSYS.
 // no_new_privs must be set.
-func InstallFilter(rules []Rule, log bool) error {
-	prog, err := assemble(rules, log)
+func InstallFilter(rules []Rule, trace bool) error {
+	prog, err := assemble(rules, trace)
 	if err != nil {
 		return err
 	}
@@ -44,20 +58,28 @@ func InstallFilter(rules []Rule, log bool) error {
 
 // assemble builds the program: architecture, then a binary search for the number, then the rules of
 // that number one after the other.
-func assemble(rules []Rule, log bool) ([]unix.SockFilter, error) {
+func assemble(rules []Rule, trace bool) ([]unix.SockFilter, error) {
 	byNr := map[uint32][]Rule{}
 	var nrs []uint32
 	for _, r := range rules {
 		n := uint32(r.Nr)
+		for _, c := range r.Args {
+			if c.Arg < 0 || c.Arg > 5 || c.Mask != 0 && c.Value&^c.Mask != 0 {
+				return nil, fmt.Errorf("host call %d: a condition on argument %d that never holds", n, c.Arg)
+			}
+			if c.Not && (c.Mask == 0 || uint32(c.Mask) != 0 && c.Mask>>32 != 0) {
+				return nil, fmt.Errorf("host call %d: a negated condition on both halves of argument %d", n, c.Arg)
+			}
+		}
 		if _, ok := byNr[n]; !ok {
 			nrs = append(nrs, n)
 		}
 		byNr[n] = append(byNr[n], r)
 	}
-	sort.Slice(nrs, func(i, j int) bool { return nrs[i] < nrs[j] })
+	slices.Sort(nrs)
 	deny := uint32(unix.SECCOMP_RET_KILL_PROCESS)
-	if log {
-		deny = unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)
+	if trace {
+		deny = unix.SECCOMP_RET_TRAP
 	}
 	var p []unix.SockFilter
 	stmt := func(code uint16, k uint32) { p = append(p, unix.SockFilter{Code: code, K: k}) }
@@ -94,7 +116,7 @@ func assemble(rules []Rule, log bool) ([]unix.SockFilter, error) {
 		jump(jeq, n, 1, 0)
 		stmt(ret, deny)
 		for _, r := range byNr[n] {
-			var fails []int
+			var fails, fits []int
 			for _, c := range r.Args {
 				mask := c.Mask
 				if mask == 0 {
@@ -109,13 +131,20 @@ func assemble(rules []Rule, log bool) ([]unix.SockFilter, error) {
 					if m != ^uint32(0) {
 						stmt(and, m)
 					}
-					fails = append(fails, len(p))
+					if c.Not {
+						fits = append(fits, len(p))
+					} else {
+						fails = append(fails, len(p))
+					}
 					jump(jeq, v, 0, 0)
 				}
 			}
 			stmt(ret, unix.SECCOMP_RET_ALLOW)
 			for _, at := range fails {
 				p[at].Jf = uint8(len(p) - at - 1)
+			}
+			for _, at := range fits { // what must not be equal is
+				p[at].Jt = uint8(len(p) - at - 1)
 			}
 		}
 		stmt(ret, deny)
@@ -136,39 +165,5 @@ func allow(why string, nrs ...uintptr) []Rule {
 	for i, n := range nrs {
 		rules[i] = Rule{Nr: n, Why: why}
 	}
-	return rules
-}
-
-// RuntimeRules are the calls that the Go runtime and the standard library's clocks and
-// goroutines make.
-func RuntimeRules() []Rule {
-	rules := allow("Go runtime: threads and scheduling",
-		unix.SYS_FUTEX, unix.SYS_SCHED_YIELD, unix.SYS_NANOSLEEP, unix.SYS_CLOCK_NANOSLEEP, unix.SYS_GETTID, unix.SYS_GETPID,
-		unix.SYS_EXIT, unix.SYS_EXIT_GROUP, unix.SYS_SET_ROBUST_LIST, unix.SYS_RSEQ, unix.SYS_RESTART_SYSCALL,
-		unix.SYS_SCHED_GETAFFINITY)
-	rules = append(rules, allow("Go runtime: its own signals",
-		unix.SYS_RT_SIGACTION, unix.SYS_RT_SIGPROCMASK, unix.SYS_RT_SIGRETURN, unix.SYS_SIGALTSTACK, unix.SYS_TGKILL,
-		unix.SYS_TIMER_CREATE, unix.SYS_TIMER_SETTIME, unix.SYS_TIMER_DELETE, unix.SYS_SETITIMER)...)
-	rules = append(rules, allow("Go runtime: memory",
-		unix.SYS_MUNMAP, unix.SYS_MADVISE, unix.SYS_MINCORE, unix.SYS_BRK, unix.SYS_MPROTECT)...)
-	rules = append(rules, allow("time, where the vDSO falls back",
-		unix.SYS_CLOCK_GETTIME, unix.SYS_ADJTIMEX, unix.SYS_GETTIMEOFDAY, unix.SYS_TIME, unix.SYS_GETCPU, unix.SYS_GETRANDOM)...)
-	rules = append(rules, allow("descriptors the sentry has: waiting, reading, writing, closing",
-		unix.SYS_READ, unix.SYS_WRITE, unix.SYS_PREAD64, unix.SYS_PWRITE64, unix.SYS_READV, unix.SYS_WRITEV,
-		unix.SYS_PREADV2, unix.SYS_PWRITEV2, unix.SYS_CLOSE, unix.SYS_FSTAT, unix.SYS_LSEEK,
-		unix.SYS_EPOLL_CREATE1, unix.SYS_EPOLL_CTL, unix.SYS_EPOLL_PWAIT, unix.SYS_EPOLL_WAIT, unix.SYS_EVENTFD2,
-		unix.SYS_PIPE2, unix.SYS_PPOLL, unix.SYS_POLL)...)
-	rules = append(rules, Rule{Nr: unix.SYS_FCNTL, Args: []Cond{{Arg: 1, Value: unix.F_GETFL}}, Why: "descriptors"},
-		Rule{Nr: unix.SYS_FCNTL, Args: []Cond{{Arg: 1, Value: unix.F_DUPFD_CLOEXEC}}, Why: "descriptors"},
-		Rule{Nr: unix.SYS_FALLOCATE, Args: []Cond{{Arg: 1, Value: unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE}}, Why: "freeing flat memory"})
-	// Threads only: a process would need other flags.
-	const thread = unix.CLONE_VM | unix.CLONE_THREAD | unix.CLONE_SIGHAND
-	rules = append(rules, Rule{Nr: unix.SYS_CLONE, Args: []Cond{{Arg: 0, Mask: thread | unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET, Value: thread}}, Why: "Go runtime: new threads"})
-	// Memory that is writable and executable at once is never needed.
-	for _, prot := range []uint64{unix.PROT_NONE, unix.PROT_READ, unix.PROT_READ | unix.PROT_WRITE} {
-		rules = append(rules, Rule{Nr: unix.SYS_MMAP, Args: []Cond{{Arg: 2, Value: prot}}, Why: "memory of the sentry"})
-	}
-	rules = append(rules,
-		Rule{Nr: unix.SYS_PRCTL, Args: []Cond{{Arg: 0, Value: unix.PR_SET_VMA}}, Why: "Go runtime: names of mappings"})
 	return rules
 }

@@ -22,6 +22,9 @@ var packages = flag.String("packages", "os os/exec os/signal syscall io/fs path/
 
 func TestMain(m *testing.M) { harness.Main(m) }
 
+// inet is what needs IP networks, which the sandbox does not have yet; it is left out of both runs.
+const inet = "^TestLargeCopyViaNetwork$|^TestGetPollFDAndNetwork$/tcp|^TestSendFile$/tcp|^TestSpliceFile$/TCP|^TestSpliceFile$/^Limited$/TCP|^TestExtraFilesRace$|^TestUnshare$"
+
 // outcome is a line such as "    --- PASS: TestX/sub (0.01s)".
 var outcome = regexp.MustCompile(`(?m)^\s*--- (PASS|FAIL|SKIP): (\S+) \(`)
 
@@ -59,7 +62,7 @@ func TestStandardLibrary(t *testing.T) {
 				}
 			}
 			timeout := 4 * time.Minute
-			args := []string{bin, "-test.v", "-test.timeout=200s", "-test.count=1"}
+			args := []string{bin, "-test.v", "-test.timeout=200s", "-test.count=1", "-test.skip=" + inet}
 			if !harness.Long() {
 				args = append(args, "-test.short")
 			}

@@ -56,8 +56,8 @@ func HostSyscalls() []Syscall {
 		list = append(list, Syscall{Nr: nr, Why: dirs})
 	}
 	for _, nr := range []uintptr{
-		unix.SYS_READ, unix.SYS_WRITE, unix.SYS_PREADV2, unix.SYS_PWRITEV2, unix.SYS_PPOLL, unix.SYS_SENDMSG,
-		unix.SYS_EPOLL_CREATE1, unix.SYS_EPOLL_CTL, unix.SYS_EPOLL_PWAIT,
+		unix.SYS_READ, unix.SYS_WRITE, unix.SYS_PREADV2, unix.SYS_PWRITEV2, unix.SYS_POLL,
+		unix.SYS_EPOLL_CREATE1, unix.SYS_EPOLL_CTL, unix.SYS_EPOLL_WAIT,
 	} {
 		list = append(list, Syscall{Nr: nr, Why: inherited})
 	}
@@ -69,5 +69,6 @@ func HostSyscalls() []Syscall {
 		list = append(list, Syscall{Nr: unix.SYS_IOCTL, Args: []Cond{value(1, cmd)}, Why: "inherited terminals"})
 	}
 	return append(list,
+		Syscall{Nr: unix.SYS_SENDMSG, Args: []Cond{value(2, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)}, Why: "inherited sockets"},
 		Syscall{Nr: unix.SYS_FCNTL, Args: []Cond{value(1, unix.F_GETFL)}, Why: inherited})
 }
