@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -43,9 +44,6 @@ func boot() int {
 	for fd := controlFD; fd <= straceFD; fd++ {
 		unix.CloseOnExec(fd)
 	}
-	// Guest threads are host threads that mostly wait for their stub; with as many places to
-	// run as there are processors, a wake-up would wait for the scheduler's monitor.
-	runtime.GOMAXPROCS(max(4, 2*runtime.NumCPU()))
 	debug.SetMaxThreads(20000)
 	b.log = b.newLogger()
 	status, err := b.run()
@@ -134,6 +132,12 @@ func (b *booter) run() (int, error) {
 		limit = hw.memory
 	}
 	if b.mem, err = mm.NewMemory(limit); err != nil {
+		switch {
+		case errors.Is(err, unix.EFBIG):
+			err = fmt.Errorf("%w\nThe limit of file sizes is less than the sandbox's memory: raise it (ulimit -f), or give --memory", err)
+		case errors.Is(err, unix.ENOMEM):
+			err = fmt.Errorf("%w\nThe limit of address space is too low for the sandbox's memory: raise it (ulimit -v), or give --memory", err)
+		}
 		return 0, err
 	}
 	if err := b.standardFiles(); err != nil {
@@ -149,6 +153,9 @@ func (b *booter) run() (int, error) {
 	if err := sandbox.DropCapabilities(); err != nil {
 		return 0, fmt.Errorf("confining the sentry: %w", err)
 	}
+	// Guest threads are host threads that mostly wait for their stub; with as many places to
+	// run as there are processors, a wake-up would wait for the scheduler's monitor.
+	runtime.GOMAXPROCS(max(4, 2*runtime.NumCPU()))
 	b.phase("capabilities")
 	// 3. The platform.
 	p, err := ptrace.New(ptrace.Options{Memory: b.mem.File(), VDSO: vdso})

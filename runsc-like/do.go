@@ -213,6 +213,13 @@ func parseSize(s string) (int64, error) {
 	return int64(n << shift), nil
 }
 
+// kernelMagic are file systems that lead out of the sandbox.
+var kernelMagic = map[int64]bool{
+	unix.PROC_SUPER_MAGIC: true, unix.SYSFS_MAGIC: true, unix.CGROUP_SUPER_MAGIC: true, unix.CGROUP2_SUPER_MAGIC: true, unix.DEBUGFS_MAGIC: true,
+	unix.TRACEFS_MAGIC: true, unix.SECURITYFS_MAGIC: true, unix.DEVPTS_SUPER_MAGIC: true, unix.BPF_FS_MAGIC: true, unix.NSFS_MAGIC: true,
+	unix.EFIVARFS_MAGIC: true, unix.PSTOREFS_MAGIC: true, unix.BINFMTFS_MAGIC: true,
+}
+
 // parseVolume reads HOST:GUEST[:ro].
 func parseVolume(s string) (volume, error) {
 	parts := strings.Split(s, ":")
@@ -239,6 +246,10 @@ func parseVolume(s string) (volume, error) {
 		return v, err
 	} else if !st.IsDir() {
 		return v, fmt.Errorf("%s is not a directory; share the directory that it is in", parts[0])
+	}
+	var sfs unix.Statfs_t
+	if unix.Statfs(v.Host, &sfs) == nil && kernelMagic[sfs.Type] {
+		return v, fmt.Errorf("%s shows the host's kernel and its processes, and is not shared; the sandbox has its own", parts[0])
 	}
 	if v.Guest = filepath.Clean(parts[1]); !filepath.IsAbs(v.Guest) || v.Guest == "/" {
 		return v, fmt.Errorf("%q: the guest's directory must be absolute and not the root", s)

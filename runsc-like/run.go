@@ -56,11 +56,13 @@ func (f *doFlags) run(args []string) error {
 	cmd := sandbox.Command(c.Identity, bootCommand)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.ExtraFiles = []*os.File{theirs, logFile, straceFile}
-	cmd.Env = []string{} // nothing of the caller's environment is the sentry's business
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("do: starting the sandbox: %w%s", err, startHint(err))
 	}
 	theirs.Close()
+	if m.term.fd < 0 {
+		giveUpStandardFiles()
+	}
 	// A sentry that died has its own reasons, told below.
 	c.send(control)
 	go m.signals()
@@ -72,6 +74,19 @@ func (f *doFlags) run(args []string) error {
 	<-m.done
 	m.term.restore()
 	return m.exitStatus(err)
+}
+
+// giveUpStandardFiles closes the command's own standard input and output: whoever is at the other end of a pipe must notice
+// when the program closes its. Standard error stays, for what goes wrong.
+func giveUpStandardFiles() {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return // the other end learns it when the sandbox ends
+	}
+	defer null.Close()
+	for fd := 0; fd <= 1; fd++ {
+		unix.Dup3(int(null.Fd()), fd, 0)
+	}
 }
 
 // startHint says what to do about the usual reasons.

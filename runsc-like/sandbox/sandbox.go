@@ -18,6 +18,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -52,7 +54,8 @@ func (id Identity) InnerUID() uint32 {
 }
 
 // Command returns a command that runs this program again with args in new namespaces.
-// It dies with its parent's thread, so the caller must start it from a locked thread.
+// It dies with its parent's thread, so the caller must start it from a locked thread. Nothing of the caller's environment is
+// its business; it begins with few threads, which makes DropCapabilities faster.
 func Command(id Identity, args ...string) *exec.Cmd {
 	cmd := exec.Command("/proc/self/exe", args...)
 	attr := &syscall.SysProcAttr{
@@ -71,6 +74,7 @@ func Command(id Identity, args ...string) *exec.Cmd {
 		attr.GidMappingsEnableSetgroups = true
 	}
 	cmd.SysProcAttr = attr
+	cmd.Env = []string{"GOMAXPROCS=1"}
 	return cmd
 }
 
@@ -80,10 +84,106 @@ type Tree struct {
 	ReadOnly bool
 }
 
-// hidden are directories below the host's root whose content is the host's kernel's. The
-// guest has its own; what is below them must not be reachable even if the guest
-// unmounts its own.
-var hidden = []string{"proc", "sys", "dev", "run/user"}
+// hidden are directories of the host's root whose content is not the guest's business: the guest has its own, or none. They
+// must not be reachable even if the guest unmounts its own.
+var hidden = []string{"/proc", "/sys", "/dev", "/run/user"}
+
+// kernelFS are types of file systems that show the host's kernel and its processes. They are hidden wherever they are
+// mounted (chroot directories have a /proc too).
+var kernelFS = map[string]bool{
+	"proc": true, "sysfs": true, "devtmpfs": true, "devpts": true, "cgroup": true, "cgroup2": true, "debugfs": true, "tracefs": true,
+	"securityfs": true, "configfs": true, "bpf": true, "pstore": true, "efivarfs": true, "mqueue": true, "binfmt_misc": true, "fusectl": true,
+	"rpc_pipefs": true, "nsfs": true, "selinuxfs": true, "resctrl": true, "hugetlbfs": true,
+}
+
+// kernelMounts are the mount points of such file systems.
+func kernelMounts() ([]string, error) {
+	b, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return nil, fmt.Errorf("reading the list of mounts: %w", err)
+	}
+	var points []string
+	for _, line := range strings.Split(string(b), "\n") {
+		where, what, ok := strings.Cut(line, " - ")
+		f, t := strings.Fields(where), strings.Fields(what)
+		if ok && len(f) >= 5 && len(t) >= 1 && kernelFS[t[0]] {
+			points = append(points, unescape(f[4]))
+		}
+	}
+	return points, nil
+}
+
+// unescape undoes what mountinfo does to spaces and the like: a backslash and three octal digits.
+func unescape(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+3 < len(s) {
+			if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
+				b.WriteByte(byte(n))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// below tells where path is below dir, as a path that begins with a slash; "" if it is not or the same.
+func below(dir, path string) string {
+	if dir == "/" {
+		dir = ""
+	}
+	if rest, ok := strings.CutPrefix(path, dir); ok && len(rest) > 1 && rest[0] == '/' {
+		return rest
+	}
+	return ""
+}
+
+// hide covers, in a tree mounted at a place, what must not be seen, with empty directories.
+func hide(at string, t Tree, points []string) error {
+	var covered []string
+	cover := func(rel string) error {
+		for _, c := range covered {
+			if rel == c || below(c, rel) != "" {
+				return nil
+			}
+		}
+		p := filepath.Join(at, rel)
+		st, err := os.Lstat(p)
+		if err != nil {
+			return nil // below something that is covered in the host's own tree
+		}
+		switch {
+		case st.IsDir():
+			err = unix.Mount("gosv", p, "tmpfs", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "size=4k,mode=0755")
+		case st.Mode().IsRegular():
+			err = unix.Mount("/dev/null", p, "", unix.MS_BIND, "")
+		default:
+			return nil // a symbolic link: what it leads to is covered by itself
+		}
+		if err != nil {
+			return fmt.Errorf("hiding %s: %w", rel, err)
+		}
+		covered = append(covered, rel)
+		return nil
+	}
+	if t.Path == "/" {
+		for _, rel := range hidden {
+			if err := cover(rel); err != nil {
+				return err
+			}
+		}
+	}
+	for _, p := range points {
+		if rel := below(t.Path, p); rel != "" {
+			if err := cover(rel); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
 
 // EnterRoot replaces the calling process' file system with an empty directory and returns
 // an O_PATH descriptor for each tree, in order; tree 0 is the host's root. Read-only trees are
@@ -100,6 +200,10 @@ func EnterRoot(trees []Tree) ([]int, error) {
 		}
 		clones[i] = fd
 	}
+	points, err := kernelMounts()
+	if err != nil {
+		return nil, err
+	}
 	const base = "/tmp" // any directory does; what it hides has been cloned
 	if err := unix.Mount("gosv", base, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "size=64k,mode=0755"); err != nil {
 		return nil, fmt.Errorf("mounting an empty root: %w", err)
@@ -107,7 +211,7 @@ func EnterRoot(trees []Tree) ([]int, error) {
 	fds := make([]int, len(trees))
 	for i, t := range trees {
 		at := filepath.Join(base, fmt.Sprint("tree", i))
-		fd, err := attach(clones[i], at, t)
+		fd, err := attach(clones[i], at, t, points)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", t.Path, err)
 		}
@@ -136,7 +240,7 @@ func EnterRoot(trees []Tree) ([]int, error) {
 }
 
 // attach mounts a cloned tree at a new place and opens it.
-func attach(clone int, at string, t Tree) (int, error) {
+func attach(clone int, at string, t Tree, points []string) (int, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(clone, &st); err != nil {
 		return -1, err
@@ -163,16 +267,8 @@ func attach(clone int, at string, t Tree) (int, error) {
 	if err != nil && err != unix.ENOSYS {
 		return -1, fmt.Errorf("mount_setattr: %w", err)
 	}
-	if t.Path == "/" {
-		for _, name := range hidden {
-			p := filepath.Join(at, name)
-			if _, err := os.Lstat(p); err != nil {
-				continue
-			}
-			if err := unix.Mount("gosv", p, "tmpfs", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "size=4k,mode=0755"); err != nil {
-				return -1, fmt.Errorf("hiding /%s: %w", name, err)
-			}
-		}
+	if err := hide(at, t, points); err != nil {
+		return -1, err
 	}
 	return unix.Open(at, unix.O_PATH|unix.O_CLOEXEC, 0)
 }

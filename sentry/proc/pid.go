@@ -182,13 +182,17 @@ var pidFiles = []struct {
 	{"exe", both, unix.DT_LNK, func(e *entry) kernfs.Node { return e.magic(e.exe) }},
 	{"mounts", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.mountFile((*vfs.MountNamespace).Mounts) }},
 	{"mountinfo", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.mountFile((*vfs.MountNamespace).MountInfo) }},
-	{"mountstats", processes, unix.DT_REG, func(e *entry) kernfs.Node { return e.mountFile((*vfs.MountNamespace).MountStats) }},
+	{"mountstats", processes, unix.DT_REG, func(e *entry) kernfs.Node {
+		n := e.mountFile((*vfs.MountNamespace).MountStats)
+		n.Mode = 0o400
+		return n
+	}},
 	{"clear_refs", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.clearRefs() }},
 	{"smaps", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.private(0o444, e.smaps) }},
 	{"smaps_rollup", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.private(0o444, e.smapsRollup) }},
 	{"pagemap", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.pagemap() }},
 	{"attr", both, unix.DT_DIR, func(e *entry) kernfs.Node { return e.attrDir() }},
-	{"wchan", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.private(0o444, fixed("0")) }},
+	{"wchan", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.file(0o444, fixed("0")) }},
 	{"stack", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.private(0o400, fixed("")) }},
 	{"schedstat", both, unix.DT_REG, func(e *entry) kernfs.Node {
 		return e.file(0o444, func(_ vfs.Context, b *bytes.Buffer) error {

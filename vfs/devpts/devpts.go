@@ -43,6 +43,13 @@ type instance struct {
 	freeNum []bool // numbers in use
 }
 
+// Count is the number of pairs (/proc/sys/kernel/pty/nr).
+func (p *instance) Count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.ttys)
+}
+
 type options struct {
 	uid, gid       uint32
 	setUID, setGID bool

@@ -32,6 +32,7 @@ int main(void) {
 	printf("%d %d\n", g.ws_row, g.ws_col);
 	int n = 9;
 	write(m, "abc", 3);
+	RET(poll(&(struct pollfd){s, POLLIN}, 1, 2000)); // it arrives a little later
 	RET(ioctl(s, FIONREAD, &n));
 	printf("%d\n", n);
 	RET(tcflush(s, TCIFLUSH));
