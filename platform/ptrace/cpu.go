@@ -1,6 +1,7 @@
 package ptrace
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,7 +13,7 @@ import (
 // are on different processors (a wake-up across processors, an interrupt on a virtual
 // machine), so both threads of a context are bound to the same one. balance spreads the contexts: the
 // choice is made when a context begins to run, and corrected while it runs by a goroutine that
-// exists only while one processor has several running contexts and another none.
+// works only while one processor has several running contexts and another none.
 //
 // For the same reason contexts that wake each other and run for a short time only are better off on one
 // processor: one that is always woken from another processor follows its wakers there. Where that crowds a
@@ -25,7 +26,11 @@ type balance struct {
 
 	mu       sync.Mutex
 	contexts map[*context]struct{} // those that have a stub thread
-	active   atomic.Bool           // the correcting goroutine exists
+	active   atomic.Bool           // the correcting goroutine is at work
+
+	corrector parker
+	closed    atomic.Bool
+	done      chan struct{}
 }
 
 const (
@@ -42,7 +47,7 @@ const (
 )
 
 func newBalance() *balance {
-	b := &balance{contexts: make(map[*context]struct{})}
+	b := &balance{contexts: make(map[*context]struct{}), done: make(chan struct{})}
 	var set unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &set); err == nil {
 		for i := 0; i < len(set)*64; i++ {
@@ -56,6 +61,7 @@ func newBalance() *balance {
 	}
 	b.running = make([]atomic.Int32, len(b.cpus))
 	b.busy = make([]atomic.Int64, len(b.cpus))
+	go b.run()
 	return b
 }
 
@@ -101,7 +107,7 @@ func (b *balance) enter(c *context, now time.Duration) {
 	c.running, c.entered = true, now
 	c.mu.Unlock()
 	if n > 1 && len(b.cpus) > 1 && !b.active.Load() && b.free() >= 0 && b.active.CompareAndSwap(false, true) {
-		go b.correct()
+		b.corrector.unpark()
 	}
 }
 
@@ -123,15 +129,35 @@ func (b *balance) free() int {
 	return -1
 }
 
+// run is the correcting goroutine. It sleeps as contexts do: a timer of Go's would have the scheduler
+// wake threads to watch it.
+func (b *balance) run() {
+	runtime.LockOSThread()
+	for !b.closed.Load() {
+		b.corrector.park(-1)
+		if b.active.Load() {
+			b.correct()
+			b.active.Store(false)
+		}
+	}
+	close(b.done)
+}
+
+func (b *balance) close() {
+	b.closed.Store(true)
+	b.corrector.unpark()
+	<-b.done
+}
+
 // correct moves contexts until the distribution has been even for a while.
 func (b *balance) correct() {
 	load := make([]time.Duration, len(b.cpus))
-	for even := 0; even < 3; even++ {
+	for even := 0; even < 3 && !b.closed.Load(); even++ {
 		for i := range b.busy {
 			load[i] = -time.Duration(b.busy[i].Load())
 		}
 		start := clock()
-		time.Sleep(uneven)
+		b.corrector.park(uneven)
 		now := clock()
 		for i := range b.busy {
 			load[i] += time.Duration(b.busy[i].Load())
@@ -160,7 +186,6 @@ func (b *balance) correct() {
 			even = 0
 		}
 	}
-	b.active.Store(false)
 }
 
 // move binds one context that runs on processor from to another: the one that has run longest.

@@ -8,6 +8,7 @@ package ptrace
 // entersyscallblock and exitsyscall nothing runs but the host call.
 
 import (
+	"runtime"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -33,6 +34,13 @@ type parker struct {
 	cpu   atomic.Uint32 // where the last waker ran
 }
 
+// A few sleepers keep their P, which is much cheaper for a short sleep; from a long one the scheduler's monitor
+// takes it. If more did so, all Ps could be with sleepers while others wait for the monitor.
+var (
+	keepers    atomic.Int32
+	maxKeepers = int32(runtime.GOMAXPROCS(0) / 2)
+)
+
 const (
 	parkIdle = iota
 	parkToken
@@ -54,7 +62,12 @@ func (p *parker) park(timeout time.Duration) bool {
 		ts = unix.NsecToTimespec(int64(timeout))
 		tsp = &ts
 	}
-	futexSleep(&p.state, parkAsleep, tsp)
+	if keepers.Add(1) <= maxKeepers {
+		syscall.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(&p.state)), futexWaitPrivate, parkAsleep, uintptr(unsafe.Pointer(tsp)), 0, 0)
+	} else {
+		futexSleep(&p.state, parkAsleep, tsp)
+	}
+	keepers.Add(-1)
 	return p.state.Swap(parkIdle) == parkToken
 }
 

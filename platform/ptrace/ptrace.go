@@ -150,6 +150,7 @@ func (p *Platform) NewContext() platform.Context { return newContext(p) }
 // Close implements platform.Platform.
 func (p *Platform) Close() error {
 	p.workers.close()
+	p.balance.close()
 	err := p.spawner.do(func() error {
 		p.mu.Lock()
 		idle := p.idle

@@ -56,7 +56,7 @@ func HostSyscalls() []Syscall {
 		list = append(list, Syscall{Nr: nr, Why: dirs})
 	}
 	for _, nr := range []uintptr{
-		unix.SYS_READ, unix.SYS_WRITE, unix.SYS_PREADV2, unix.SYS_PWRITEV2, unix.SYS_POLL,
+		unix.SYS_READ, unix.SYS_WRITE, unix.SYS_PREADV2, unix.SYS_PWRITEV2, unix.SYS_POLL, unix.SYS_PPOLL,
 		unix.SYS_EPOLL_CREATE1, unix.SYS_EPOLL_CTL, unix.SYS_EPOLL_WAIT,
 	} {
 		list = append(list, Syscall{Nr: nr, Why: inherited})
