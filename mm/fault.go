@@ -437,12 +437,10 @@ func (as *AddressSpace) faultFile(r *region, t *table, addr uint64, w want, need
 	from := idx - int64((addr-lo)>>PageShift)
 	n := min(int64(hi-lo)>>PageShift, sp-from)
 	if c.backing == nil {
-		k, err := c.ensure(from, int(n))
-		if int64(k) <= idx-from {
+		var err error
+		if k, _ := c.ensure(from, int(n)); int64(k) <= idx-from {
 			// Only the page itself, then.
 			_, err = c.ensure(idx, 1)
-		} else {
-			err = nil
 		}
 		if err != nil {
 			c.mu.Unlock()

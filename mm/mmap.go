@@ -22,11 +22,10 @@ var anonIno atomic.Uint64
 
 // request is a checked MMapOpts.
 type request struct {
-	r        *region
-	hint, n  uint64
-	flags    int
-	below    uint64
-	noWarmup bool
+	r       *region
+	hint, n uint64
+	flags   int
+	below   uint64
 }
 
 // MMap is mmap(2). When it succeeds, o.File is mm's.

@@ -13,12 +13,11 @@ import (
 // Linux (errno values that never reach a guest). An operation that was interrupted
 // before it did anything returns ErrRestartSys unless its manual page says otherwise.
 var (
-	ErrRestartSys     error = unix.Errno(512) // ERESTARTSYS: restart if SA_RESTART
-	ErrRestartNoIntr  error = unix.Errno(513) // ERESTARTNOINTR: always restart
-	ErrRestartNoHand  error = unix.Errno(514) // ERESTARTNOHAND: restart if no handler ran
-	ErrRestartBlock   error = unix.Errno(516) // ERESTART_RESTARTBLOCK: by restart_syscall(2)
-	ErrWouldBlock     error = unix.EAGAIN
-	errNotImplemented error = unix.ENOSYS
+	ErrRestartSys    error = unix.Errno(512) // ERESTARTSYS: restart if SA_RESTART
+	ErrRestartNoIntr error = unix.Errno(513) // ERESTARTNOINTR: always restart
+	ErrRestartNoHand error = unix.Errno(514) // ERESTARTNOHAND: restart if no handler ran
+	ErrRestartBlock  error = unix.Errno(516) // ERESTART_RESTARTBLOCK: by restart_syscall(2)
+	ErrWouldBlock    error = unix.EAGAIN
 )
 
 // Context is the caller of an operation, as file systems see it. The sentry's

@@ -115,11 +115,9 @@ func (ns *MountNamespace) visible(root Path, f func(m *Mount, at string)) {
 func (ns *MountNamespace) MountInfo(root Path) string {
 	var b strings.Builder
 	ns.visible(root, func(m *Mount, at string) {
-		parent := m.ID
+		parent := 1
 		if p := m.Parent(); p != nil {
 			parent = p.ID
-		} else {
-			parent = 1
 		}
 		sb := m.SB
 		fmt.Fprintf(&b, "%d %d %d:%d %s %s %s%s", m.ID, parent, unix.Major(sb.Dev), unix.Minor(sb.Dev),

@@ -182,16 +182,7 @@ func (ns *MountNamespace) lockPoint(p Path) (top Path, done func(), err error) {
 	}
 }
 
-// graft attaches the tree m at p, for bind and new mounts.
-func (ns *MountNamespace) graft(m *Mount, at Path) error {
-	top, done, err := ns.lockPoint(at)
-	if err != nil {
-		return err
-	}
-	defer done()
-	return ns.graftLocked(m, top)
-}
-
+// graftLocked attaches the tree m at top, for bind and new mounts. The mount lock and top's DirMu are held.
 func (ns *MountNamespace) graftLocked(m *Mount, top Path) error {
 	switch {
 	case top.Mount == nil || top.Mount.ns != ns:

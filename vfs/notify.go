@@ -45,7 +45,6 @@ func (m *Mark) SetMask(mask uint32) { m.mask.Store(mask) }
 type notifyMarks struct {
 	mu   sync.Mutex
 	list atomic.Pointer[[]*Mark] // replaced as a whole
-	all  atomic.Uint32           // no mark has ever wanted other events
 }
 
 func (n *notifyMarks) any() bool {

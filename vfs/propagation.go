@@ -193,9 +193,8 @@ func (m *Mount) discard() []*Mount {
 // propagates to. Should it fail, nothing has been done. moved: the tree was attached before.
 func (ns *MountNamespace) attachRecursive(src *Mount, dest *Mount, point *Dentry, moved bool) error {
 	type place struct {
-		tree  *Mount
-		at    *Mount
-		below bool
+		tree *Mount
+		at   *Mount
 	}
 	var places []place
 	if dest.group != nil {

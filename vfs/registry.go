@@ -32,20 +32,19 @@ type Registry struct {
 	MountMax           atomic.Int32
 	NROpen             atomic.Int32
 
-	mu        sync.RWMutex
-	types     []*FileSystemType
-	chars     []devRange
-	blocks    []devRange
-	sbs       map[*Superblock]int // mounted: number of mounts
-	mountMu   sync.RWMutex        // over all mount trees; Linux: namespace_sem
-	mountSeq  atomic.Uint64       // changes of any mount tree
-	mountID   atomic.Int64
-	uniqueID  atomic.Uint64
-	groupIDs  idPool
-	mounts    map[*Mount]struct{} // attached to a mountpoint; under mountMu
-	nsIno     atomic.Uint64
-	lockList  lockRegistry
-	openFiles atomic.Int64
+	mu       sync.RWMutex
+	types    []*FileSystemType
+	chars    []devRange
+	blocks   []devRange
+	sbs      map[*Superblock]int // mounted: number of mounts
+	mountMu  sync.RWMutex        // over all mount trees; Linux: namespace_sem
+	mountSeq atomic.Uint64       // changes of any mount tree
+	mountID  atomic.Int64
+	uniqueID atomic.Uint64
+	groupIDs idPool
+	mounts   map[*Mount]struct{} // attached to a mountpoint; under mountMu
+	nsIno    atomic.Uint64
+	lockList lockRegistry
 }
 
 type devRange struct {

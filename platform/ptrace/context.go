@@ -69,7 +69,7 @@ type context struct {
 }
 
 func newContext(p *Platform) *context {
-	return &context{p: p, cpu: p.balance.choose()}
+	return &context{p: p, cpu: p.balance.choose(), park: parker{all: p.sleepers}}
 }
 
 // Interrupt implements platform.Context.

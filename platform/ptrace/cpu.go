@@ -46,8 +46,8 @@ const (
 	maxApart = time.Second
 )
 
-func newBalance() *balance {
-	b := &balance{contexts: make(map[*context]struct{}), done: make(chan struct{})}
+func newBalance(all *sleepers) *balance {
+	b := &balance{contexts: make(map[*context]struct{}), done: make(chan struct{}), corrector: parker{all: all}}
 	var set unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &set); err == nil {
 		for i := 0; i < len(set)*64; i++ {

@@ -167,9 +167,7 @@ func forkTemplate(memFD, ctlFD uintptr) (int32, syscall.Errno) {
 		exitChild(5)
 	}
 	to := *(**[len(stubCode)]byte)(unsafe.Pointer(&page))
-	for i := range code {
-		to[i] = code[i]
-	}
+	*to = *code
 	if _, _, e = syscall.RawSyscall(unix.SYS_MPROTECT, page, 4096, unix.PROT_READ|unix.PROT_EXEC); e != 0 {
 		exitChild(6)
 	}

@@ -28,18 +28,25 @@ func exitsyscall()
 // getcpu is the host processor that the caller runs on.
 func getcpu() uint32
 
-// parker is what one goroutine sleeps on. The zero parker is ready.
+// parker is what one goroutine sleeps on.
 type parker struct {
+	all   *sleepers
 	state atomic.Uint32 // parkIdle, parkToken or parkAsleep
 	cpu   atomic.Uint32 // where the last waker ran
 }
 
-// A few sleepers keep their P, which is much cheaper for a short sleep; from a long one the scheduler's monitor
-// takes it. If more did so, all Ps could be with sleepers while others wait for the monitor.
-var (
+// sleepers is what the parkers of a platform share. A few sleepers keep their P, which is much cheaper for
+// a short sleep, for keepFor at most. If more did so, all Ps could be with sleepers while others that
+// have something to do wait for the scheduler's monitor.
+type sleepers struct {
 	keepers    atomic.Int32
-	maxKeepers = int32(runtime.GOMAXPROCS(0) / 2)
-)
+	maxKeepers int32
+}
+
+func newSleepers() *sleepers { return &sleepers{maxKeepers: int32(runtime.GOMAXPROCS(0) / 2)} }
+
+// keepFor is less than the monitor allows.
+const keepFor = 2 * time.Millisecond
 
 const (
 	parkIdle = iota
@@ -56,18 +63,26 @@ func (p *parker) park(timeout time.Duration) bool {
 		p.state.Store(parkIdle)
 		return true
 	}
-	var ts unix.Timespec
-	var tsp *unix.Timespec
-	if timeout >= 0 {
-		ts = unix.NsecToTimespec(int64(timeout))
-		tsp = &ts
+	if p.all.keepers.Add(1) <= p.all.maxKeepers {
+		brief := timeout
+		if brief < 0 || brief > keepFor {
+			brief = keepFor
+		}
+		ts := unix.NsecToTimespec(int64(brief))
+		syscall.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(&p.state)), futexWaitPrivate, parkAsleep, uintptr(unsafe.Pointer(&ts)), 0, 0)
+		if timeout >= 0 {
+			timeout -= brief
+		}
 	}
-	if keepers.Add(1) <= maxKeepers {
-		syscall.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(&p.state)), futexWaitPrivate, parkAsleep, uintptr(unsafe.Pointer(tsp)), 0, 0)
-	} else {
-		futexSleep(&p.state, parkAsleep, tsp)
+	p.all.keepers.Add(-1)
+	if p.state.Load() == parkAsleep && timeout != 0 {
+		if timeout < 0 {
+			futexSleep(&p.state, parkAsleep, nil)
+		} else {
+			ts := unix.NsecToTimespec(int64(timeout))
+			futexSleep(&p.state, parkAsleep, &ts)
+		}
 	}
-	keepers.Add(-1)
 	return p.state.Swap(parkIdle) == parkToken
 }
 

@@ -33,6 +33,7 @@ type Platform struct {
 	spawner      *spawner
 	balance      *balance
 	workers      workers
+	sleepers     *sleepers
 
 	// The processor's initial floating point state as an XSAVE image, and what such images may have.
 	initFP    []byte
@@ -61,7 +62,8 @@ func New(o Options) (*Platform, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ptrace: memfd_create: %w", err)
 	}
-	p := &Platform{memFD: int(o.Memory.Fd()), ctlFD: ctl, balance: newBalance(), hostVDSO: o.VDSO, top: 1}
+	p := &Platform{memFD: int(o.Memory.Fd()), ctlFD: ctl, sleepers: newSleepers(), hostVDSO: o.VDSO, top: 1}
+	p.balance = newBalance(p.sleepers)
 	if err := unix.Ftruncate(ctl, maxStubs*4096); err != nil {
 		return nil, fmt.Errorf("ptrace: %w", err)
 	}

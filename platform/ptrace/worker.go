@@ -57,7 +57,7 @@ func (c *context) Run(pas platform.AddressSpace, f func()) {
 	n := len(ws.idle)
 	if n == 0 {
 		ws.mu.Unlock()
-		w := &worker{p: c.p, cpu: -1}
+		w := &worker{p: c.p, cpu: -1, park: parker{all: c.p.sleepers}}
 		c.w, w.job = w, f
 		ws.all.Add(1)
 		go w.loop()

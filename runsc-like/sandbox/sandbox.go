@@ -75,6 +75,7 @@ func Command(id Identity, args ...string) *exec.Cmd {
 	}
 	cmd.SysProcAttr = attr
 	cmd.Env = []string{"GOMAXPROCS=1"}
+	cmd.Args[0] = "gosv"
 	return cmd
 }
 

@@ -80,7 +80,7 @@ func (e *entry) ownThreads(d *kernfs.Dir) {
 			return unix.ESRCH
 		}
 		if c := caller(e.k, ctx); c != nil && c.Process() == e.t.Process() && mask&vfs.MayWrite == 0 {
-			return kernfs.Allow
+			return kernfs.ErrAllow
 		}
 		return nil
 	}

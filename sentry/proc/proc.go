@@ -145,7 +145,7 @@ func (e *entry) hidden(ctx vfs.Context) error {
 
 // caller is the task that asks, or nil for the kernel.
 func caller(k *sentry.Kernel, ctx vfs.Context) *sentry.Task {
-	if t, ok := ctx.(*sentry.Task); ok {
+	if t, ok := vfs.Unwrap(ctx).(*sentry.Task); ok {
 		return t
 	}
 	if tid := ctx.TID(); tid != 0 {
@@ -228,5 +228,3 @@ func text(f func(ctx vfs.Context, b *bytes.Buffer)) *kernfs.File {
 
 // ticks are hundredths of a second, the unit of processor times in proc.
 func ticks(ns int64) int64 { return ns / 10_000_000 }
-
-func ticksU(ns int64) uint64 { return uint64(ticks(ns)) }

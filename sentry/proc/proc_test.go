@@ -90,8 +90,8 @@ func TestSysctlPermission(t *testing.T) {
 		mask uint32
 		want error
 	}{
-		{cred.Root(), 0o644, vfs.MayWrite, kernfs.Allow}, {cred.Root(), 0o444, vfs.MayWrite, unix.EACCES},
-		{user, 0o644, vfs.MayRead, kernfs.Allow}, {user, 0o644, vfs.MayWrite, unix.EACCES},
+		{cred.Root(), 0o644, vfs.MayWrite, kernfs.ErrAllow}, {cred.Root(), 0o444, vfs.MayWrite, unix.EACCES},
+		{user, 0o644, vfs.MayRead, kernfs.ErrAllow}, {user, 0o644, vfs.MayWrite, unix.EACCES},
 		{capable, 0o644, vfs.MayWrite, unix.EACCES}, {user, 0o600, vfs.MayRead, unix.EACCES},
 	} {
 		require.Equal(t, c.want, sysctlPermission(c.mode)(userContext{vfs.KernelContext(), c.c}, c.mask))

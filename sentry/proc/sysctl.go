@@ -41,7 +41,7 @@ func sysctlPermission(mode uint32) func(ctx vfs.Context, mask uint32) error {
 		if mask&(vfs.MayRead|vfs.MayWrite|vfs.MayExec)&^m != 0 {
 			return unix.EACCES
 		}
-		return kernfs.Allow
+		return kernfs.ErrAllow
 	}
 }
 

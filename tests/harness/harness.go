@@ -3,6 +3,7 @@
 //
 //	-platforms ptrace,flat   the platforms to test (or GOSV_PLATFORMS)
 //	-native                  no sandbox: run everything twice natively and ask that both are equal (or GOSV_NATIVE=1)
+//	GOSV_BINARY              the gosv to test, bin/gosv otherwise
 //	-show                    log what the native runs print
 //	-long                    the long form of tests that have one (or GOSV_LONG=1)
 //
@@ -93,7 +94,7 @@ func openToAll(dir string) bool {
 }
 
 var gosvOnce = sync.OnceValues(func() (string, error) {
-	bin := filepath.Join(Root(), "bin", "gosv")
+	bin := env("GOSV_BINARY", filepath.Join(Root(), "bin", "gosv"))
 	if _, err := os.Stat(bin); err != nil {
 		return "", errors.New("bin/gosv is missing: run make first")
 	}

@@ -372,6 +372,7 @@ func Wait(ctx vfs.Context, f *vfs.File, maxEvents int, timeout time.Duration, em
 	}
 	n, err := ep.collect(maxEvents, emit)
 	if n > 0 || err != nil || timeout == 0 {
+		ep.passOn()
 		return n, err
 	}
 	var deadline time.Time
@@ -396,13 +397,12 @@ func Wait(ctx vfs.Context, f *vfs.File, maxEvents int, timeout time.Duration, em
 	w.Put()
 	if err == unix.ETIMEDOUT {
 		n, err = ep.collect(maxEvents, emit)
-	} else if err != nil && n == 0 {
-		if err == vfs.ErrRestartSys {
-			err = unix.EINTR
-		}
-		// An event may have been meant for us: let another waiter have it.
-		ep.passOn()
+	} else if err == vfs.ErrRestartSys {
+		err = unix.EINTR
 	}
+	// What is left, and an event that was meant for us when we stopped waiting, is for another
+	// waiter. Not before our own entry is out of the queue: it would take the wake-up.
+	ep.passOn()
 	return n, err
 }
 
@@ -419,7 +419,7 @@ func (ep *Epoll) passOn() {
 	}
 }
 
-// collect reports what is ready.
+// collect reports what is ready. The caller calls passOn when it waits no more.
 func (ep *Epoll) collect(maxEvents int, emit func(Event) error) (int, error) {
 	ep.readyMu.Lock()
 	left := ep.nready
@@ -463,7 +463,6 @@ func (ep *Epoll) collect(maxEvents int, emit func(Event) error) (int, error) {
 		}
 	}
 	ep.mu.Unlock()
-	ep.passOn()
 	if n > 0 {
 		return n, nil
 	}

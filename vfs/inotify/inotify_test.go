@@ -161,7 +161,7 @@ func TestEvents(t *testing.T) {
 	expect(fmt.Sprintf("%d:IGNORED", wd))
 
 	// Too many events.
-	wd = watch("w", unix.IN_OPEN|unix.IN_MODIFY)
+	watch("w", unix.IN_OPEN|unix.IN_MODIFY)
 	for range inotify.MaxQueuedEvents {
 		fstest.Write(t, f, "1")
 		open("w", 0).DecRef()

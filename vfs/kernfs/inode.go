@@ -117,7 +117,7 @@ func (b *base) Permission(ctx vfs.Context, i *vfs.Inode, mask uint32) error {
 	}
 	if b.attr.Permission != nil {
 		if err := b.attr.Permission(ctx, mask); err != nil {
-			if err == Allow {
+			if err == ErrAllow {
 				return nil
 			}
 			return err

@@ -25,8 +25,8 @@ import (
 	"gosv.dev/vfs"
 )
 
-// Allow is returned by Attr.Permission to grant an access whatever mode and owner say.
-var Allow = errors.New("allowed")
+// ErrAllow is returned by Attr.Permission to grant an access whatever mode and owner say.
+var ErrAllow = errors.New("allowed")
 
 // Node is one of *Dir, *File, *Symlink, *MagicLink, *Device.
 type Node interface{ common() *Attr }
@@ -41,7 +41,7 @@ type Attr struct {
 	// Valid tells whether the node may still be found by its name; nil: see the package comment.
 	Valid func() bool
 	// Permission is asked first about each access (vfs.May*); nil or a nil error goes on with mode and owner,
-	// Allow grants it.
+	// ErrAllow grants it.
 	Permission func(ctx vfs.Context, mask uint32) error
 	// SetAttr changes mode or owner; nil: EPERM. It is for the node to remember.
 	SetAttr func(ctx vfs.Context, a *vfs.SetAttr) error

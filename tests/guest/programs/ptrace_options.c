@@ -50,7 +50,7 @@ int main(void) {
 	ptrace(PTRACE_CONT, c, 0, 0);
 	reap("child", c);
 	gate g = gate_new();
-	c = CHILD({ handle(SIGUSR1, h, 0); handle(SIGUSR2, h, 0); gate_open(g); while (!hits) pause(); _exit(hits); });
+	c = CHILD({ handle(SIGUSR1, h, 0); handle(SIGUSR2, h, 0); gate_open(g); while (!hits) ms(5); _exit(hits); });
 	gate_wait(g);
 	RET(ptrace(PTRACE_ATTACH, c, 0, 0));
 	waitpid(c, &st, 0);

@@ -43,7 +43,7 @@ int main(void) {
 		RET(read(s, b, 8));
 		gate_open(ready);
 		await(SIGHUP);
-		printf("SIGCONT %d\n", got[SIGCONT]);
+		await(SIGCONT);
 		RET(read(s, b, 8));
 		RET(write(s, b, 1));
 		RET(open("/dev/tty", O_RDWR));
