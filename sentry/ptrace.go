@@ -241,7 +241,8 @@ func (t *Task) ptraceStopLocked(sh **SigHand, code uint32, why int32, message ui
 	close(tr.left)
 	(*sh).mu.Unlock()
 	// Let the tracer finish what it does, then take back what is ours.
-	tr.access.Lock() //lint:ignore SA2001 a barrier
+	tr.access.Lock()
+	//lint:ignore SA2001 a barrier
 	tr.access.Unlock()
 	t.sleepEnd()
 	*sh = t.proc.lockSig()
