@@ -44,7 +44,8 @@ func (f *doFlags) run(args []string) error {
 		return fmt.Errorf("do: socketpair: %w", err)
 	}
 	control, theirs := os.NewFile(uintptr(fds[0]), "control"), os.NewFile(uintptr(fds[1]), "control")
-	m := &monitor{control: control, done: make(chan struct{}), signal: make(chan os.Signal, 32)}
+	m := &monitor{control: control, done: make(chan struct{}), signal: make(chan os.Signal, 32),
+		ignored: map[syscall.Signal]bool{unix.SIGTSTP: signal.Ignored(unix.SIGTSTP), unix.SIGTTIN: signal.Ignored(unix.SIGTTIN)}}
 	// From here on nothing may end the command and leave the terminal raw.
 	signal.Notify(m.signal, forwarded...)
 	m.term = openTerminal(c)
@@ -137,7 +138,8 @@ type monitor struct {
 	control *os.File
 	term    *terminal
 	signal  chan os.Signal
-	done    chan struct{} // closed when the sentry has said its last word
+	ignored map[syscall.Signal]bool // stop signals that the caller ignores; set before signals are handled
+	done    chan struct{}           // closed when the sentry has said its last word
 
 	// What it said, valid after done.
 	ended  bool // status is the program's
@@ -247,18 +249,21 @@ func (m *monitor) stop(sig syscall.Signal) {
 	}
 	m.suspended.Store(true)
 	m.term.restore()
-	signal.Reset(sig)
-	unix.Kill(0, sig)
-	// Go on when the signal has arrived and the stop is over; or if the caller ignores it.
-	for i := 0; i < 100 && m.suspended.Load(); i++ {
-		time.Sleep(10 * time.Millisecond)
+	stop := func() {
+		unix.Kill(0, sig)
+		// Go on when the signal has arrived and the stop is over; or if the caller ignores it.
+		for i := 0; i < 100 && m.suspended.Load(); i++ {
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+	if m.ignored[sig] {
+		stop()
+	} else {
+		withDefaultAction(sig, stop)
 	}
 	if m.suspended.Swap(false) {
 		m.inForeground()
 		m.control.Write([]byte{msgSignal, byte(unix.SIGCONT)})
-	}
-	if sig == unix.SIGTSTP {
-		signal.Notify(m.signal, sig)
 	}
 }
 

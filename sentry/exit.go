@@ -60,6 +60,9 @@ func (t *Task) exit() {
 
 	// A namespace's init takes all others with it.
 	if last && t.isReaper() {
+		k.tasks.Lock()
+		t.exitTracer() // corpses that it traces would wait for it, and it for them
+		k.unlockTasks()
 		k.zapNamespace(p)
 	}
 	t.exitNotify(last)

@@ -36,6 +36,9 @@ type InitArgs struct {
 	// Protected: signals without a handler do not end the process, as for the init of a container.
 	// A command that a person runs wants to be ended by Ctrl-C, and stopped by Ctrl-Z.
 	Protected bool
+	// Orphaned: nobody outside would continue the process if it stopped, so that the terminal's
+	// stop signals are ignored as in an orphaned process group.
+	Orphaned bool
 	// Nice is the priority that the process begins with, as nice(1) gives it.
 	Nice int32
 	// Root is the root directory, that of the mount namespace if not valid.
@@ -95,7 +98,7 @@ func (k *Kernel) Start(a InitArgs) (_ *Process, err error) {
 	p.dumpable.Store(dumpUser)
 	p.oomScoreAdj.Store(a.OOMScoreAdj)
 	p.oomScoreMin.Store(min(a.OOMScoreAdj, 0))
-	p.initKillable, p.commanded = !a.Protected, !a.Protected
+	p.initKillable, p.commanded = !a.Protected, !a.Protected && !a.Orphaned
 	p.initSignals(newSigHand())
 	t.cred.Store(c)
 	t.sig.altstack.Flags = SsDisable

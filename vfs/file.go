@@ -75,8 +75,8 @@ type FileOwner struct {
 	Signal int32 // 0: SIGIO without information
 	UID    uint32
 	EUID   uint32
-	// Send delivers a signal to the owner; the sentry sets it with the rest. It is
-	// called from a goroutine of its own, with no lock held. code and band are for siginfo.
+	// Send delivers a signal to the owner; the sentry sets it with the rest. It is called with no
+	// lock held. code and band are for siginfo.
 	Send func(sig unix.Signal, code int32, band int64, fd int32)
 }
 

@@ -765,7 +765,7 @@ func (f *File) SetOwner(o FileOwner) {
 	f.ownerMu.Unlock()
 }
 
-// signalOwner sends SIGIO, or what F_SETSIG chose.
+// signalOwner sends SIGIO, or what F_SETSIG chose. No lock may be held.
 func (f *File) signalOwner(code int32, band int64) {
 	o := f.Owner()
 	if o.ID == 0 || o.Send == nil {
@@ -775,7 +775,7 @@ func (f *File) signalOwner(code int32, band int64) {
 	if sig == 0 {
 		sig = unix.SIGIO
 	}
-	go o.Send(sig, code, band, -1)
+	o.Send(sig, code, band, -1)
 }
 
 // setAsync starts or ends SIGIO on events (O_ASYNC).
@@ -798,7 +798,7 @@ func (f *File) setAsync(on bool) {
 			case ev&waitq.In == 0 && ev&waitq.Out != 0:
 				code = 2
 			}
-			f.signalOwner(code, int64(ev))
+			go f.signalOwner(code, int64(ev)) // the queue's lock is held
 			return true
 		}}
 		f.async = e

@@ -676,6 +676,7 @@ func breakLease(ctx Context, i *Inode, write, nonblock bool) error {
 		l.mu.Lock()
 		now := time.Now()
 		var until time.Time
+		var holders []*File // to be told, with a reference
 		for k := 0; k < len(l.leases); {
 			x := l.leases[k]
 			if !write && !x.write {
@@ -703,8 +704,9 @@ func breakLease(ctx Context, i *Inode, write, nonblock bool) error {
 				}
 				x.breaking, x.target = true, target
 				x.deadline = now.Add(time.Duration(secs) * time.Second)
-				const pollMsg = 3
-				x.f.signalOwner(pollMsg, 0)
+				if x.f.TryIncRef() {
+					holders = append(holders, x.f)
+				}
 			} else if target == unix.F_UNLCK {
 				x.target = target
 			}
@@ -717,15 +719,21 @@ func breakLease(ctx Context, i *Inode, write, nonblock bool) error {
 			l.mu.Unlock()
 			return nil
 		}
+		if !nonblock {
+			if w == nil {
+				w = &lockWaiter{want: &fileLock{owner: w, start: 1, end: 0}, ch: make(chan struct{}, 1)}
+			}
+			l.waiters[w] = struct{}{}
+		}
+		l.mu.Unlock()
+		for _, f := range holders {
+			const pollMsg = 3
+			f.signalOwner(pollMsg, 0)
+			f.DecRef()
+		}
 		if nonblock {
-			l.mu.Unlock()
 			return unix.EWOULDBLOCK
 		}
-		if w == nil {
-			w = &lockWaiter{want: &fileLock{owner: w, start: 1, end: 0}, ch: make(chan struct{}, 1)}
-		}
-		l.waiters[w] = struct{}{}
-		l.mu.Unlock()
 		err := ctx.Block(w.ch, max(time.Until(until), 0))
 		l.mu.Lock()
 		delete(l.waiters, w)

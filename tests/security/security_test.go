@@ -130,7 +130,7 @@ func TestConfinement(t *testing.T) {
 			require.Equal(t, 3, bytes.Count(b, []byte("\n")), string(b))
 			b, err = os.ReadFile(fmt.Sprintf("/proc/%d/net/route", pid))
 			require.NoError(t, err)
-			require.Equal(t, 1, bytes.Count(b, []byte("\n")), string(b))
+			require.LessOrEqual(t, bytes.Count(b, []byte("\n")), 1, "routes: %s", b)
 			// No descriptor is a directory of the host's but the trees, which are not writable, but for the volume.
 			fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
 			require.NoError(t, err)
@@ -245,7 +245,8 @@ func TestLinkRace(t *testing.T) {
 			require.NoError(t, os.Chmod(filepath.Join(d, "f"), 0o666))
 		}
 		link := filepath.Join(vol, "l")
-		require.NoError(t, os.Symlink(outside, link))
+		// Followed on the host it leads outside; in the guest, to a name that is not there.
+		require.NoError(t, os.Symlink("../outside", link))
 		var stop atomic.Bool
 		done := make(chan int)
 		go func() {
@@ -258,8 +259,8 @@ func TestLinkRace(t *testing.T) {
 		r := do(t, uid, []string{"--volume", vol + ":/v"}, prog, "/v/d")
 		stop.Store(true)
 		swaps := <-done
-		require.Zero(t, r.Status, r.Stderr)
-		require.Contains(t, r.Stdout, "never outside")
+		require.Contains(t, r.Stdout, "never outside", r.Stderr)
+		require.Zero(t, r.Status, r.Stdout)
 		t.Logf("%d swaps; %s", swaps, r.Stdout)
 		require.Equal(t, "outside", read(t, filepath.Join(outside, "f")))
 		entries, err := os.ReadDir(outside)

@@ -43,6 +43,7 @@ static int onHost(const char *dir) {
 }
 
 int main(int argc, char **argv) {
+    setvbuf(stdout, NULL, _IOLBF, 0);
     pid_t host = atoi(argv[1]), victim = atoi(argv[2]);
     char path[256];
 
@@ -83,7 +84,7 @@ int main(int argc, char **argv) {
     const char *dirs[] = {"/rw", "/tmp", "/m2"};
     mkdir("/m2", 0777);
     mount("t", "/m2", "tmpfs", 0, NULL);
-    struct { mode_t type; int maj, min; } devs[] = {{S_IFCHR, 1, 1}, {S_IFCHR, 1, 2}, {S_IFCHR, 1, 11}, {S_IFBLK, 254, 0}, {S_IFBLK, 259, 0},
+    struct { mode_t type; int maj, min; } devs[] = {{S_IFCHR, 1, 1}, {S_IFCHR, 1, 2}, {S_IFCHR, 1, 4}, {S_IFBLK, 254, 0}, {S_IFBLK, 259, 0},
         {S_IFBLK, 8, 0}, {S_IFBLK, 253, 0}, {S_IFBLK, 7, 0}, {S_IFCHR, 10, 200}, {S_IFCHR, 10, 232}, {S_IFCHR, 10, 229}};
     for (int d = 0; d < 3; d++)
         for (unsigned i = 0; i < sizeof devs / sizeof *devs; i++) {
@@ -91,7 +92,7 @@ int main(int argc, char **argv) {
             unlink(path);
             char b;
             int fd;
-            if (mknod(path, devs[i].type | 0666, makedev(devs[i].maj, devs[i].min)) == 0 && (fd = open(path, O_RDWR)) >= 0) {
+            if (mknod(path, devs[i].type | 0666, makedev(devs[i].maj, devs[i].min)) == 0 && (fd = open(path, O_RDWR | O_NONBLOCK)) >= 0) {
                 if (read(fd, &b, 1) == 1) printf("device %d:%d in %s\n", devs[i].maj, devs[i].min, dirs[d]);
                 close(fd);
             }
