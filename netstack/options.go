@@ -61,6 +61,9 @@ func (o *Options) Init(family, typ, protocol int) {
 // Kind implements Socket.
 func (o *Options) Kind() (family, typ, protocol int) { return o.family, o.typ, o.protocol }
 
+// QuietEPIPE implements vfs.QuietWriter: only streams send SIGPIPE.
+func (o *Options) QuietEPIPE() bool { return o.typ != unix.SOCK_STREAM }
+
 // Timeouts implements Socket.
 func (o *Options) Timeouts() (recv, send time.Duration) {
 	return time.Duration(o.RecvTimeout.Load()), time.Duration(o.SendTimeout.Load())

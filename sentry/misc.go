@@ -5,7 +5,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"gosv.dev/mm/usermem"
 	"gosv.dev/vfs"
+	"gosv.dev/vfs/epoll"
 )
 
 // XCR0 is the components of the processor's extended state that guests may use.
@@ -85,11 +87,42 @@ func (t *Task) Kcmp(a, b *Task, kind int32, i, j uint64) (int, error) {
 		return t.k.order(a.proc.sighand.Load(), b.proc.sighand.Load()), nil
 	case kcmpIO:
 		return t.k.order(a, b), nil // I/O contexts are not shared
-	case kcmpSysvsem, kcmpEpollTFD:
-		return 0, unix.EOPNOTSUPP
+	case kcmpEpollTFD:
+		return t.kcmpEpoll(a, b, i, usermem.Addr(j))
 	}
 	return 0, unix.EINVAL
 }
+
+// kcmpEpoll compares file i of a with what an epoll of b watches; addr has efd, tfd and which of those
+// added as tfd is meant.
+func (t *Task) kcmpEpoll(a, b *Task, i uint64, addr usermem.Addr) (int, error) {
+	var slot struct{ EFD, TFD, TOff uint32 }
+	if err := usermem.CopyObjectIn(t.mm, addr, &slot); err != nil {
+		return 0, err
+	}
+	f, err := a.fileOf(t, i)
+	if err != nil {
+		return 0, err
+	}
+	defer f.DecRef()
+	ep, err := b.fileOf(t, uint64(slot.EFD))
+	if err != nil {
+		return 0, err
+	}
+	defer ep.DecRef()
+	if !epoll.Is(ep) {
+		return 0, unix.EINVAL
+	}
+	target := epoll.Target(ep, int32(slot.TFD), slot.TOff)
+	if target == nil {
+		return 0, unix.ENOENT
+	}
+	defer target.DecRef()
+	return t.k.order(f, target), nil
+}
+
+// KcmpObjects compares two objects that packages above keep for tasks, as Kcmp does.
+func (t *Task) KcmpObjects(a, b any) int { return t.k.order(a, b) }
 
 func (t *Task) peek(f func(*Task) any) any {
 	t.mu.Lock()

@@ -47,6 +47,13 @@ func (u *undoLists) of(t *sentry.Task) *ipc.UndoList {
 	return l
 }
 
+// peek returns the list of o's process, nil if it has none.
+func (u *undoLists) peek(o *sentry.Task) *ipc.UndoList {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.m[o.Process()]
+}
+
 // exit applies what t's process has to undo.
 func (u *undoLists) exit(t *sentry.Task) {
 	u.mu.Lock()

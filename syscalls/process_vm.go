@@ -120,6 +120,10 @@ func kcmp(t *sentry.Task, pid1, pid2, kind int32, idx1, idx2 uint64) (uintptr, e
 			return 0, unix.EPERM
 		}
 	}
+	const sysvsem = 6 // KCMP_SYSVSEM
+	if tb, ok := t.Kernel().Syscalls.(*Table); ok && kind == sysvsem {
+		return uintptr(t.KcmpObjects(tb.undo.peek(a), tb.undo.peek(b))), nil
+	}
 	r, err := t.Kcmp(a, b, kind, idx1, idx2)
 	return uintptr(r), err
 }

@@ -315,7 +315,7 @@ var table = [...]Entry{
 	309: {Name: "getcpu", Support: Full, Args: "cpu:ptr node:ptr", Fn: h2(getcpu)},
 	310: {Name: "process_vm_readv", Support: Full, Args: "pid:pid local:ptr nlocal:size remote:ptr nremote:size flags:hex", Fn: h6(processVMReadv)},
 	311: {Name: "process_vm_writev", Support: Full, Args: "pid:pid local:ptr nlocal:size remote:ptr nremote:size flags:hex", Fn: h6(processVMWritev)},
-	312: {Name: "kcmp", Support: Partial, Args: "pid1:pid pid2:pid type:int idx1:size idx2:size", Fn: h5(kcmp), Note: "KCMP_SYSVSEM and KCMP_EPOLL_TFD: EOPNOTSUPP"},
+	312: {Name: "kcmp", Support: Full, Args: "pid1:pid pid2:pid type:int idx1:size idx2:size", Fn: h5(kcmp)},
 	313: {Name: "finit_module", Support: Partial, Args: "fd:fd args:path flags:hex", Fn: h3(finitModule), Note: "there are no modules: EPERM"},
 	314: {Name: "sched_setattr", Support: Full, Args: "pid:pid attr:ptr flags:hex", Fn: h3(schedSetattr)},
 	315: {Name: "sched_getattr", Support: Full, Args: "pid:pid attr:ptr size:uint flags:hex", Fn: h4(schedGetattr)},

@@ -319,6 +319,11 @@ func (f *File) PWrite(ctx Context, src *usermem.IO, off int64, flags IOFlags) (i
 	return f.write(ctx, src, off, f.ioFlags(flags), false)
 }
 
+// A QuietWriter is FileOps that may give EPIPE without the SIGPIPE that goes with it: sockets that are no streams.
+type QuietWriter interface {
+	QuietEPIPE() bool
+}
+
 // writeStream writes all of src, unless the file does not block.
 func (f *File) writeStream(ctx Context, src *usermem.IO, flags IOFlags) (int64, error) {
 	var total int64
@@ -354,7 +359,9 @@ func (f *File) writeStream(ctx Context, src *usermem.IO, flags IOFlags) (int64, 
 		w.Put()
 	}
 	if err == unix.EPIPE {
-		ctx.Signal(unix.SIGPIPE)
+		if q, ok := f.Ops.(QuietWriter); !ok || !q.QuietEPIPE() {
+			ctx.Signal(unix.SIGPIPE)
+		}
 	}
 	if total > 0 {
 		f.notify(unix.IN_MODIFY)

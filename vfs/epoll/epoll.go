@@ -20,8 +20,10 @@
 package epoll
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -75,6 +77,7 @@ type Epoll struct {
 	mu    sync.Mutex
 	items map[*vfs.File][]*item
 	count int
+	added uint64 // counts additions
 
 	readyMu    sync.Mutex
 	head, tail *item
@@ -91,6 +94,7 @@ type item struct {
 	ep    *Epoll
 	file  *vfs.File
 	fd    int32
+	seq   uint64 // which addition it was
 	entry waitq.Entry
 
 	// Changed under both mu and readyMu.
@@ -215,6 +219,31 @@ func (ep *Epoll) find(fd int32, f *vfs.File) *item {
 	return nil
 }
 
+// Target is the file of the n-th item, from 0 in the order of their addition, that was added under the
+// number fd, with a reference for the caller; nil if there are fewer.
+func Target(f *vfs.File, fd int32, n uint32) *vfs.File {
+	ep := of(f)
+	ep.mu.Lock()
+	defer ep.mu.Unlock()
+	var found []*item
+	for _, its := range ep.items {
+		for _, it := range its {
+			if it.fd == fd {
+				found = append(found, it)
+			}
+		}
+	}
+	if uint64(n) >= uint64(len(found)) {
+		return nil
+	}
+	slices.SortFunc(found, func(a, b *item) int { return cmp.Compare(a.seq, b.seq) })
+	target := found[n].file
+	if !target.TryIncRef() {
+		return nil
+	}
+	return target
+}
+
 func (ep *Epoll) add(fd int32, target *vfs.File, child *Epoll, ev Event) error {
 	ep.mu.Lock()
 	defer ep.mu.Unlock()
@@ -222,6 +251,8 @@ func (ep *Epoll) add(fd int32, target *vfs.File, child *Epoll, ev Event) error {
 		return unix.EEXIST
 	}
 	it := &item{ep: ep, file: target, fd: fd, events: ev.Events | unix.EPOLLERR | unix.EPOLLHUP, data: ev.Data}
+	ep.added++
+	it.seq = ep.added
 	it.entry.Notify = it.notify
 	it.entry.Exclusive = ev.Events&unix.EPOLLEXCLUSIVE != 0
 	if len(ep.items[target]) == 0 {

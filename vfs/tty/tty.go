@@ -76,7 +76,7 @@ type TTY struct {
 // New returns a pair, locked as unlockpt(3) expects. The caller opens the master.
 func New(index uint32) *TTY {
 	t := &TTY{
-		Index: index, Rdev: unix.Mkdev(136+index>>8, index&0xff),
+		Index: index, Rdev: unix.Mkdev(136, index),
 		termios: defaultTermios(), locked: true,
 	}
 	t.pending.limit, t.output.limit = inputLimit, outputLimit

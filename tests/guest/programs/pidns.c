@@ -17,7 +17,7 @@ int main(void) {
 			reap("second", k);
 			IS(k == 2);
 			// An orphan comes to pid 1.
-			pid_t mid = CHILD({ CHILD({ ms(30); _exit(getppid() == 1 ? 7 : 1); }); });
+			pid_t mid = CHILD({ CHILD({ for (int i = 0; i < 300 && getppid() != 1; i++) ms(5); _exit(getppid() == 1 ? 7 : 1); }); });
 			reap("middle", mid);
 			int st;
 			IS(wait(&st) == 4);
