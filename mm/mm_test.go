@@ -429,6 +429,41 @@ func TestTruncateIsSigbus(t *testing.T) {
 	clean(t, m)
 }
 
+// A page of a private mapping follows the file until it is written to, whatever is written around it.
+func TestPrivateFilePages(t *testing.T) {
+	m, p := newTest(t, 64<<20)
+	as := newAS(t, m, p)
+	c := m.NewPageCache(nil, 8*PageSize)
+	n := 0
+	file := mmap(t, as, MMapOpts{Length: 8 * PageSize, Prot: rw, Flags: unix.MAP_SHARED, File: mapFile(c, &n)})
+	f := mapFile(c, &n)
+	priv := mmap(t, as, MMapOpts{Length: 8 * PageSize, Prot: rw, Flags: unix.MAP_PRIVATE, File: f})
+	for i := uint64(0); i < 8; i++ {
+		require.NoError(t, poke(as, file+i*PageSize, i))
+		require.Equal(t, i, mustPeek(t, as, priv+i*PageSize))
+	}
+	require.NoError(t, poke(as, priv+PageSize, 100))
+	child, err := as.Fork()
+	require.NoError(t, err)
+	require.Equal(t, 2, f.Regions())
+	require.NoError(t, poke(child, priv+2*PageSize, 200))
+	require.NoError(t, poke(as, priv+3*PageSize, 300))
+	for i := uint64(0); i < 8; i++ {
+		require.NoError(t, poke(as, file+i*PageSize, i+10))
+	}
+	want := []uint64{10, 100, 12, 300, 14, 15, 16, 17}
+	inChild := []uint64{10, 100, 200, 13, 14, 15, 16, 17}
+	for i := range want {
+		require.Equal(t, want[i], mustPeek(t, as, priv+uint64(i)*PageSize), i)
+		require.Equal(t, inChild[i], mustPeek(t, child, priv+uint64(i)*PageSize), i)
+	}
+	child.DecUsers()
+	require.Equal(t, 1, f.Regions())
+	as.DecUsers()
+	c.Release()
+	clean(t, m)
+}
+
 func TestSeals(t *testing.T) {
 	m, p := newTest(t, 64<<20)
 	as := newAS(t, m, p)

@@ -40,8 +40,6 @@ func (t *Task) checkClone(a *CloneArgs) error {
 		all(unix.CLONE_SIGHAND | unix.CLONE_CLEAR_SIGHAND),
 		has(unix.CLONE_NEWTIME) && has(unix.CLONE_THREAD|unix.CLONE_VM) && !has(unix.CLONE_VFORK):
 		return unix.EINVAL
-	case all(unix.CLONE_NEWIPC | unix.CLONE_SYSVSEM):
-		return unix.EINVAL
 	case has(unix.CLONE_PIDFD) && !a.Clone3 && has(unix.CLONE_DETACHED),
 		all(unix.CLONE_PIDFD|unix.CLONE_PARENT_SETTID) && a.PidFD == a.ParentTID && (!a.Clone3 || a.PidFD != 0):
 		return unix.EINVAL
@@ -127,6 +125,9 @@ func (t *Task) newChild(a *CloneArgs, event int) (_ *Task, err error) {
 	t.nprocExceeded = false
 	if f&nsFlags != 0 && !nc.Has(unix.CAP_SYS_ADMIN) {
 		return nil, unix.EPERM
+	}
+	if f&unix.CLONE_NEWIPC != 0 && f&unix.CLONE_SYSVSEM != 0 {
+		return nil, unix.EINVAL
 	}
 	if len(a.SetTID) > 0 {
 		if err := t.maySetTID(a.SetTID); err != nil {

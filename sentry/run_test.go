@@ -95,12 +95,16 @@ func newSandbox(t *testing.T, edit func(*sentry.Config)) *sandbox {
 		Memory: mem, Platform: p, Syscalls: table, VFS: reg, Mounts: mounts,
 		Log: slog.New(slog.NewTextHandler(testLog{t}, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
+	s := &sandbox{t: t, out: &sink{}, root: mounts.Root()}
+	cfg.OnInitStop = func() { // as a person would
+		_ = s.k.Init().SendSignal(sentry.KernelInfo(unix.SIGCONT))
+	}
 	if edit != nil {
 		edit(&cfg)
 	}
 	k, err := sentry.New(cfg)
 	require.NoError(t, err)
-	s := &sandbox{t: t, k: k, out: &sink{}, root: mounts.Root()}
+	s.k = k
 	t.Cleanup(func() {
 		k.Shutdown()
 		require.NoError(t, p.Close())

@@ -342,6 +342,9 @@ func (t *Task) mayKill(p *Process, o *Task, sig int32) error {
 
 // kill1 sends sig to one process. Kernel.tasks is held at least for reading.
 func (t *Task) kill1(p *Process, sig int32) error {
+	if !validSignal(sig) {
+		return unix.EINVAL
+	}
 	if err := t.mayKill(p, nil, sig); err != nil {
 		return err
 	}
@@ -374,19 +377,13 @@ func (t *Task) Kill(nr, sig int32) error {
 	defer t.k.tasks.RUnlock()
 	if nr > 0 {
 		p := t.lookup(nr)
-		switch {
-		case !validSignal(sig) && p != nil:
-			return unix.EINVAL
-		case p == nil:
+		if p == nil {
 			return unix.ESRCH
 		}
 		return t.kill1(p, sig)
 	}
 	if nr == math.MinInt32 {
 		return unix.ESRCH
-	}
-	if !validSignal(sig) {
-		return unix.EINVAL
 	}
 	if nr == -1 {
 		ns := t.PIDNS()
@@ -542,9 +539,6 @@ func (t *Task) PidfdSendSignal(pid *PID, thread bool, sig int32, info *SigInfo, 
 		if len(pid.pgrp) == 0 {
 			return unix.ESRCH
 		}
-		if !validSignal(sig) {
-			return unix.EINVAL
-		}
 		return t.killPgrp(pid, sig)
 	}
 	p := pid.proc
@@ -553,9 +547,6 @@ func (t *Task) PidfdSendSignal(pid *PID, thread bool, sig int32, info *SigInfo, 
 	}
 	if p == nil {
 		return unix.ESRCH
-	}
-	if !validSignal(sig) {
-		return unix.EINVAL
 	}
 	if info == nil {
 		return t.kill1(p, sig)

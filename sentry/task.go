@@ -214,23 +214,23 @@ func (t *Task) Signal(sig unix.Signal) {
 	_ = t.sendSignal(&info)
 }
 
-// LocalPID is the caller's number for a process of the initial pid namespace, 0 if it cannot see it.
+// LocalPID is the caller's number for a process of the initial pid namespace, which may have ended
+// if the caller lives there, too; 0 if it cannot see it.
 func (t *Task) LocalPID(initial int32) int32 {
-	return t.translatePID(t.k.rootPIDNS, t.PIDNS(), initial)
-}
-
-// InitialPID is the initial pid namespace's number for a process of the caller's.
-func (t *Task) InitialPID(local int32) int32 {
-	return t.translatePID(t.PIDNS(), t.k.rootPIDNS, local)
-}
-
-func (t *Task) translatePID(from, to *PIDNamespace, nr int32) int32 {
-	if from == to {
-		return nr
+	ns := t.PIDNS()
+	if ns == t.k.rootPIDNS {
+		return initial
 	}
 	t.k.tasks.RLock()
 	defer t.k.tasks.RUnlock()
-	return from.findPID(nr).In(to)
+	return t.k.rootPIDNS.findPID(initial).In(ns)
+}
+
+// InitialPID is the initial pid namespace's number for a process of the caller's, 0 if there is none.
+func (t *Task) InitialPID(local int32) int32 {
+	t.k.tasks.RLock()
+	defer t.k.tasks.RUnlock()
+	return t.PIDNS().findPID(local).Root()
 }
 
 // InstallFD gives the task a descriptor for f. The reference of f goes to the descriptor, or stays

@@ -102,11 +102,6 @@ func bpf(t *sentry.Task, _ int32, _ usermem.Addr, _ uint32) (uintptr, error) {
 	return needCap(t, unix.CAP_SYS_ADMIN, unix.ENOSYS)
 }
 
-// perf_event_open(2)
-func perfEventOpen(t *sentry.Task, _ usermem.Addr, _, _, _ int32, _ uint64) (uintptr, error) {
-	return needCap(t, unix.CAP_PERFMON, unix.ENOENT)
-}
-
 // landlock_create_ruleset(2), on a kernel where Landlock is built in but not started
 func landlockCreateRuleset(*sentry.Task, usermem.Addr, uint64, uint32) (uintptr, error) {
 	return 0, unix.EOPNOTSUPP

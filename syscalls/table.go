@@ -301,7 +301,7 @@ var table = [...]Entry{
 	295: {Name: "preadv", Support: Full, Args: "fd:fd iov:iovecout n:size off:long", Fn: h4(preadv)},
 	296: {Name: "pwritev", Support: Full, Args: "fd:fd iov:iovec n:size off:long", Fn: h4(pwritev)},
 	297: {Name: "rt_tgsigqueueinfo", Support: Full, Args: "tgid:pid tid:pid sig:signal info:struct/siginfo", Fn: h4(rtTgsigqueueinfo)},
-	298: {Name: "perf_event_open", Support: Partial, Args: "attr:ptr pid:pid cpu:int group:fd flags:hex", Fn: h5(perfEventOpen), Note: "there are no counters: EPERM or ENOENT"},
+	298: {Name: "perf_event_open", Support: Missing, Args: "attr:ptr pid:pid cpu:int group:fd flags:hex", Note: "there are no counters"},
 	299: {Name: "recvmmsg", Support: Full, Args: "fd:fd msgs:ptr n:uint flags:flags/msg timeout:timespec", Fn: h5(recvmmsg)},
 	300: {Name: "fanotify_init", Support: Missing, Args: "flags:hex eventflags:flags/open"},
 	301: {Name: "fanotify_mark", Support: Missing, Args: "fd:fd flags:hex mask:hex dirfd:dirfd path:path"},

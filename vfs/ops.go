@@ -411,8 +411,11 @@ func Rename(ctx Context, oldStart Path, oldPath string, newStart Path, newPath s
 		}
 		first.DirMu.Lock()
 		defer first.DirMu.Unlock()
-		second.DirMu.Lock()
-		defer second.DirMu.Unlock()
+		// Where the host renames at the same time, both may have become the same directory.
+		if second != first {
+			second.DirMu.Lock()
+			defer second.DirMu.Unlock()
+		}
 	} else {
 		from.Inode().DirMu.Lock()
 		defer from.Inode().DirMu.Unlock()
@@ -514,6 +517,9 @@ func renameLocked(ctx Context, ow, nw *walker, from, to Path, above *Dentry, fro
 		return unix.EBUSY
 	}
 	victimDir := vi != nil && vi.IsDir() && !exchange
+	if victimDir && (vi == fi || vi == ti) {
+		return unix.ENOTEMPTY // moved by the host in between
+	}
 	if victimDir {
 		vi.DirMu.Lock()
 	}
