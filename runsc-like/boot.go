@@ -61,7 +61,7 @@ func (b *booter) end(status int, text string) int {
 		m = binary.LittleEndian.AppendUint32([]byte{msgError}, uint32(len(text)))
 		m = append(m, text...)
 	}
-	b.control.Write(append(m, msgExit, byte(status)))
+	b.control.Write(append(m, msgExit, byte(status), byte(b.killed)))
 	return status
 }
 
@@ -76,6 +76,7 @@ type booter struct {
 	term    *guestTerminal
 	files   [3]*vfs.File // standard input, output and error, but for a terminal's
 	procFD  int          // /proc/self/fd, or -1
+	killed  unix.Signal  // what ended the program, or 0
 }
 
 // phase notes in the log how long it took to come this far.
@@ -277,6 +278,7 @@ func (b *booter) start() (int, error) {
 		b.term.drain()
 	}
 	if ws.Signaled() {
+		b.killed = unix.Signal(ws.Signal())
 		return 128 + int(ws.Signal()), nil
 	}
 	return ws.ExitCode(), nil

@@ -66,7 +66,7 @@ const (
 	msgStop  = 'S' // the program has stopped
 	msgInput = 'I' // the program reads the terminal, which is in the background
 	msgError = 'e' // + length, text
-	msgExit  = 'x' // + exit status; the last message
+	msgExit  = 'x' // + exit status, signal that ended the program or 0; the last message
 )
 
 // send writes c with its length before it.

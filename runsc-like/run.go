@@ -144,6 +144,7 @@ type monitor struct {
 	// What it said, valid after done.
 	ended  bool // status is the program's
 	status byte
+	killed syscall.Signal // what ended the program, or 0
 
 	// suspended: the program has stopped, and the command stops or has.
 	suspended atomic.Bool
@@ -220,10 +221,10 @@ func (m *monitor) messages() {
 		case msgInput:
 			m.stop(unix.SIGTTIN)
 		case msgExit:
-			if _, err := io.ReadFull(m.control, b[:1]); err != nil {
+			if _, err := io.ReadFull(m.control, b[:2]); err != nil {
 				return
 			}
-			m.ended, m.status = true, b[0]
+			m.ended, m.status, m.killed = true, b[0], syscall.Signal(b[1])
 		case msgError:
 			if _, err := io.ReadFull(m.control, b[:4]); err != nil {
 				return
@@ -291,6 +292,12 @@ func (m *monitor) exitStatus(err error) error {
 	if m.ended {
 		if m.status == 0 {
 			return nil
+		}
+		if m.killed == unix.SIGINT && m.term.fd >= 0 {
+			// A shell ends its loop when Ctrl-C has ended a command of it, and must see that.
+			signal.Reset(unix.SIGINT)
+			unix.Kill(unix.Getpid(), unix.SIGINT)
+			time.Sleep(time.Second)
 		}
 		return &exitError{int(m.status), nil}
 	}

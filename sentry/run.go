@@ -174,8 +174,9 @@ func (t *Task) doSyscall() {
 		t.syscallNo.Store(t.Regs.Orig_rax)
 	}
 	if !skip && !t.stopRun {
-		nr, args := t.Regs.Orig_rax, t.Regs.Args()
-		ret, err := t.k.Syscalls.Call(t, nr, &args)
+		nr := t.Regs.Orig_rax
+		t.args = t.Regs.Args()
+		ret, err := t.k.Syscalls.Call(t, nr, &t.args)
 		t.countIO(nr, ret, err != nil)
 		switch {
 		case err == nil:

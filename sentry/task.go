@@ -94,6 +94,8 @@ type Task struct {
 	stopRun       bool          // leave the run loop and exit with exitWith
 	exitWith      WaitStatus
 	staleMM       *mm.AddressSpace // see dropStaleMM
+	args          [6]uint64        // of the call being handled: here, so that calls allocate nothing
+	io            usermem.IO       // see IO
 	startFP       []byte           // floating point state that a new thread begins with
 	setChildTID   uint64           // CLONE_CHILD_SETTID: where the new thread writes its id
 
@@ -183,6 +185,10 @@ func (t *Task) SetName(name string) {
 
 // ExitStatus is how the task ends, for Config.AtExit.
 func (t *Task) ExitStatus() WaitStatus { return t.exitWith }
+
+// IO is the memory side of the one transfer that a system call makes, kept so that it allocates nothing.
+// Only the task's own goroutine may use it, and nothing may keep it.
+func (t *Task) IO() *usermem.IO { return &t.io }
 
 // SyscallNo is the number of the call that the task is in, arch.NoSyscall if in none.
 func (t *Task) SyscallNo() uint64 { return t.syscallNo.Load() }

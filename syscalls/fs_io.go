@@ -142,10 +142,11 @@ func read(t *sentry.Task, fd int32, buf usermem.Addr, n uint64) (uintptr, error)
 	if err != nil {
 		return 0, err
 	}
-	dst, err := guestIO(t, buf, n)
+	dst := t.IO()
+	*dst, err = guestIO(t, buf, n)
 	var done int64
 	if err == nil {
-		done, err = readFile(t, f, &dst, 0)
+		done, err = readFile(t, f, dst, 0)
 	} else if !f.Readable() {
 		err = unix.EBADF
 	}
@@ -159,10 +160,11 @@ func write(t *sentry.Task, fd int32, buf usermem.Addr, n uint64) (uintptr, error
 	if err != nil {
 		return 0, err
 	}
-	src, err := guestIO(t, buf, n)
+	src := t.IO()
+	*src, err = guestIO(t, buf, n)
 	var done int64
 	if err == nil {
-		done, err = writeFile(t, f, &src, 0)
+		done, err = writeFile(t, f, src, 0)
 	} else if !f.Writable() {
 		err = unix.EBADF
 	}
@@ -179,13 +181,14 @@ func pread64(t *sentry.Task, fd int32, buf usermem.Addr, n uint64, off int64) (u
 	if err != nil {
 		return 0, err
 	}
-	dst, err := guestIO(t, buf, n)
+	dst := t.IO()
+	*dst, err = guestIO(t, buf, n)
 	var done int64
 	if err == nil && n > maxOff-uint64(off) && !f.Ops.Stream() {
 		err = unix.EINVAL // the end would not be an offset
 	}
 	if err == nil {
-		done, err = f.PRead(t, &dst, off, 0)
+		done, err = f.PRead(t, dst, off, 0)
 	}
 	f.DecRef()
 	return uintptr(done), err
@@ -200,13 +203,14 @@ func pwrite64(t *sentry.Task, fd int32, buf usermem.Addr, n uint64, off int64) (
 	if err != nil {
 		return 0, err
 	}
-	src, err := guestIO(t, buf, n)
+	src := t.IO()
+	*src, err = guestIO(t, buf, n)
 	var done int64
 	if err == nil && n > maxOff-uint64(off) && !f.Ops.Stream() {
 		err = unix.EINVAL
 	}
 	if err == nil {
-		done, err = f.PWrite(t, &src, off, 0)
+		done, err = f.PWrite(t, src, off, 0)
 	}
 	f.DecRef()
 	return uintptr(done), err

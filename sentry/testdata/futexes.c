@@ -110,7 +110,7 @@ int main(void) {
   after(&ts, CLOCK_REALTIME, 5);
   CHECK(syscall(SYS_futex, word, FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME, 0, &ts, 0, ~0) == -1 && errno == ETIMEDOUT);
   for (int i = 0; i < 3; i++) pthread_create(&t[i], 0, waits, word);
-  usleep(50000);
+  usleep(300000);
   // One is woken, two move, which are woken there.
   r = syscall(SYS_futex, word, FUTEX_CMP_REQUEUE_PRIVATE, 1, 10, word + 1, 0);
   CHECK(r == 3);
