@@ -40,10 +40,12 @@ type context struct {
 	w     *worker         // whose goroutine it is; its first held thread is tid
 	own   bool            // w serves this context only
 	regs  unix.PtraceRegs // scratch, so that nothing escapes to the heap
+	whole bool            // regs are those that the thread has
 	ws    unix.WaitStatus
 	si    siginfo
 	fp    []byte // the floating point state to begin with, nil: initial; and scratch of FP
 	fpBuf []byte
+	fpSet []byte     // scratch of SetFP
 	sites [64]uint64 // addresses after instructions known to be SYSCALL, by their low bits
 
 	ran     time.Duration // cpuTime when it was woken last
@@ -106,7 +108,7 @@ func (c *context) attach(as *addressSpace) error {
 	if e := setXState(h.tid, fp); e != 0 {
 		return gone(h.tid, "PTRACE_SETREGSET", e)
 	}
-	c.as, c.sites, c.fp = as, [64]uint64{}, nil
+	c.as, c.sites, c.fp, c.whole = as, [64]uint64{}, nil, false
 	c.mu.Lock()
 	c.tid, c.pid = h.tid, as.s.pid
 	if c.w.cpu != c.cpu {
@@ -184,6 +186,7 @@ func (c *context) Switch(pas platform.AddressSpace, st *arch.State, step bool) (
 		}
 		as.inGuest.Add(-1)
 		intr := false
+		c.whole = false
 		err := as.flush(c.tid, &intr)
 		c.inGuest.Store(false)
 		if err != nil {
@@ -216,11 +219,7 @@ func (c *context) failed(err error) error {
 
 // run lets the stub thread run from st until there is an event.
 func (c *context) run(as *addressSpace, st *arch.State, step bool) (platform.Event, error) {
-	r := &c.regs
-	*r = st.PtraceRegs
-	r.Cs, r.Ss, r.Ds, r.Es, r.Fs, r.Gs = userCS, userSS, 0, 0, 0, 0
-	r.Orig_rax = arch.NoSyscall
-	if e := setRegs(c.tid, r); e != 0 {
+	if e := c.putRegs(st); e != 0 {
 		if e == unix.EIO {
 			return generalProtection, nil
 		}
@@ -246,6 +245,7 @@ func (c *context) run(as *addressSpace, st *arch.State, step bool) (platform.Eve
 			if e := getRegs(c.tid, &st.PtraceRegs); e != 0 {
 				return platform.Event{}, c.failed(gone(c.tid, "PTRACE_GETREGS", e))
 			}
+			c.regs, c.whole = st.PtraceRegs, true
 			if !c.isSyscall(st.Rip) {
 				st.Orig_rax = arch.NoSyscall
 				return generalProtection, nil
@@ -285,6 +285,27 @@ func (c *context) stopped(st *arch.State) error {
 	st.Orig_rax = arch.NoSyscall
 	return nil
 }
+
+// putRegs gives the thread the registers of st. After most system calls only the result differs from what
+// it has, and that is cheaper to write alone.
+func (c *context) putRegs(st *arch.State) syscall.Errno {
+	r := &c.regs
+	if c.whole {
+		c.whole = false
+		r.Rax, r.Orig_rax = st.Rax, st.Orig_rax
+		// The host must not take the result for one of its own that restart a call.
+		if *r == st.PtraceRegs && uint64(-int64(r.Rax)-512) > 4 {
+			return ptrace(unix.PTRACE_POKEUSR, c.tid, offsetRax, uintptr(r.Rax))
+		}
+	}
+	*r = st.PtraceRegs
+	r.Cs, r.Ss, r.Ds, r.Es, r.Fs, r.Gs = userCS, userSS, 0, 0, 0, 0
+	r.Orig_rax = arch.NoSyscall
+	return setRegs(c.tid, r)
+}
+
+// offsetRax is where RAX is in struct user.
+const offsetRax = 80
 
 // isSyscall tells SYSCALL from INT 0x80, which stop alike. Sites that were seen are remembered.
 func (c *context) isSyscall(rip uint64) bool {
@@ -343,7 +364,10 @@ func (c *context) SetFP(image []byte) error {
 	if len(image) < fxsaveSize {
 		return unix.EINVAL
 	}
-	full := make([]byte, len(c.p.initFP))
+	if c.fpSet == nil || c.as == nil { // without a thread it is kept
+		c.fpSet = make([]byte, len(c.p.initFP))
+	}
+	full := c.fpSet
 	copy(full, c.p.initFP)
 	n := copy(full, image)
 	if n < fxsaveSize+xsaveHeader { // FXSAVE only: x87 and SSE
@@ -359,7 +383,7 @@ func (c *context) SetFP(image []byte) error {
 
 func (c *context) setFP(full []byte) error {
 	if c.as == nil {
-		c.fp = full
+		c.fp, c.fpSet = full, nil
 		return nil
 	}
 	if e := setXState(c.tid, full); e != 0 {

@@ -248,17 +248,7 @@ type mqDir struct {
 
 // Seek implements vfs.FileOps.
 func (d *mqDir) Seek(_ vfs.Context, _ *vfs.File, pos, off int64, whence int) (int64, error) {
-	switch whence {
-	case unix.SEEK_SET:
-	case unix.SEEK_CUR:
-		off += pos
-	default:
-		return 0, unix.EINVAL
-	}
-	if off < 0 {
-		return 0, unix.EINVAL
-	}
-	return off, nil
+	return vfs.SeekDir(pos, off, whence)
 }
 
 // Sync implements vfs.FileOps.

@@ -122,17 +122,7 @@ func (m *MQFile) Read(ctx vfs.Context, _ *vfs.File, dst *usermem.IO, off int64, 
 
 // Seek implements vfs.FileOps.
 func (m *MQFile) Seek(_ vfs.Context, _ *vfs.File, pos, off int64, whence int) (int64, error) {
-	switch whence {
-	case unix.SEEK_SET:
-	case unix.SEEK_CUR:
-		off += pos
-	default:
-		return 0, unix.EINVAL
-	}
-	if off < 0 {
-		return 0, unix.EINVAL
-	}
-	return off, nil
+	return vfs.SeekDir(pos, off, whence)
 }
 
 // Flush implements vfs.FileOps: a process that closes the queue wants no notification any more.

@@ -239,10 +239,15 @@ func TestTerminal(t *testing.T) {
 		p.expect("Stopped")
 		p.expect(">> ")
 		p.line("jobs | grep -c sleep; uname -v | grep -o gosv", "1\r\ngosv\r\n")
-		p.line("suspend -f", "")
-		p.line("jobs | grep -c gosv.*bash; uname -v | grep -c gosv; fg", "0\r\n") // the last job is that of the host's shell
-		p.keys("kill %1; exit\r")
-		p.expect(">> ")
+		p.line("kill -STOP $$", "")
+		p.cooked()
+		p.line("uname -v | grep -c gosv", "0\r\n") // the host's shell
+		p.keys("fg\r")
+		pause()
+		p.line("uname -v | grep -c gosv", "1\r\n")
+		p.line("kill -9 %1", "")
+		p.keys("exit\r")
+		p.expect("exit\r\n>> ")
 		p.cooked()
 		// The sentry dies.
 		p.keys("$GOSV do cat\r")

@@ -488,45 +488,12 @@ func (df *dirFile) ReadDir(_ vfs.Context, f *vfs.File, pos int64, emit func(vfs.
 	list := df.list
 	df.mu.Unlock()
 
-	self := f.Inode()
-	if pos == 0 {
-		if !emit(vfs.Dirent{Name: ".", Ino: self.Ino, Type: unix.DT_DIR, Off: 1}) {
-			return pos, nil
-		}
-		pos = 1
-	}
-	if pos == 1 {
-		parent := self
-		if p := f.Path.Dentry.Parent().Inode(); p != nil {
-			parent = p
-		}
-		if !emit(vfs.Dirent{Name: "..", Ino: parent.Ino, Type: unix.DT_DIR, Off: 2}) {
-			return pos, nil
-		}
-		pos = 2
-	}
-	for pos >= 2 && pos-2 < int64(len(list)) {
-		if !emit(list[pos-2]) {
-			break
-		}
-		pos++
-	}
-	return pos, nil
+	return vfs.EmitList(f, pos, list, emit), nil
 }
 
 // Seek implements vfs.FileOps.
 func (*dirFile) Seek(_ vfs.Context, _ *vfs.File, pos, off int64, whence int) (int64, error) {
-	switch whence {
-	case unix.SEEK_SET:
-	case unix.SEEK_CUR:
-		off += pos
-	default:
-		return 0, unix.EINVAL
-	}
-	if off < 0 {
-		return 0, unix.EINVAL
-	}
-	return off, nil
+	return vfs.SeekDir(pos, off, whence)
 }
 
 // Sync implements vfs.FileOps.

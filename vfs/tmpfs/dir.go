@@ -318,17 +318,7 @@ func (*dirFile) Sync(vfs.Context, *vfs.File, int64, int64, bool) error { return 
 
 // Seek implements vfs.FileOps.
 func (*dirFile) Seek(_ vfs.Context, _ *vfs.File, pos, off int64, whence int) (int64, error) {
-	switch whence {
-	case unix.SEEK_SET:
-	case unix.SEEK_CUR:
-		off += pos
-	default:
-		return 0, unix.EINVAL
-	}
-	if off < 0 {
-		return 0, unix.EINVAL
-	}
-	return off, nil
+	return vfs.SeekDir(pos, off, whence)
 }
 
 // readBatch is how many entries are collected before they are emitted without the lock.
