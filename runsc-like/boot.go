@@ -269,7 +269,10 @@ func (b *booter) start() (int, error) {
 	b.phase("started")
 	go b.receive(proc)
 	if b.term != nil {
-		b.term.relay(func() { b.control.Write([]byte{msgInput}) })
+		b.term.relay(func() {
+			b.term.leave()
+			b.control.Write([]byte{msgInput})
+		})
 	}
 	ws := b.kernel.Wait()
 	b.phase("ended")
@@ -363,4 +366,9 @@ func (b *booter) signal(proc *sentry.Process, sig unix.Signal) {
 }
 
 // programStopped tells the command that the program has stopped, so that the caller's shell sees it.
-func (b *booter) programStopped() { b.control.Write([]byte{msgStop}) }
+func (b *booter) programStopped() {
+	if b.term != nil {
+		b.term.leave()
+	}
+	b.control.Write([]byte{msgStop})
+}

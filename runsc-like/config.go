@@ -40,12 +40,13 @@ type config struct {
 	Debug    bool
 	Identity sandbox.Identity
 	// Terminal is which of the standard descriptors are the host's terminal (a bit each), and its state.
-	Terminal int
-	Termios  unix.Termios
-	Winsize  unix.Winsize
-	Umask    uint32
-	Orphaned bool // the caller's process group is
-	Nice     int32
+	Terminal   int
+	Foreground bool // the command is in its foreground
+	Termios    unix.Termios
+	Winsize    unix.Winsize
+	Umask      uint32
+	Orphaned   bool // the caller's process group is
+	Nice       int32
 	// Limits are the soft and hard resource limits that the program begins with, by number.
 	Limits map[int]unix.Rlimit
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,6 +22,8 @@ type guestTerminal struct {
 	slave  *vfs.File
 	out    int           // the host's descriptor that output goes to
 	again  chan struct{} // has room for one: the command is in the foreground
+	behind atomic.Bool   // the command may be in the background
+	wake   int           // an eventfd: behind has become true
 	done   chan struct{} // closed when all output has been written
 }
 
@@ -75,6 +78,10 @@ func (b *booter) newTerminal() (*guestTerminal, error) {
 	}
 	t := &guestTerminal{tty: m.TTY(), master: master, slave: slave,
 		again: make(chan struct{}, 1), done: make(chan struct{})}
+	t.behind.Store(!c.Foreground)
+	if t.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("making the program's terminal: %w", err)
+	}
 	for fd := 0; fd <= 2; fd++ {
 		if c.Terminal&(1<<fd) != 0 {
 			t.out = fd
@@ -85,10 +92,21 @@ func (b *booter) newTerminal() (*guestTerminal, error) {
 
 // resume is called when the command is in the foreground of its terminal (again).
 func (t *guestTerminal) resume() {
+	t.behind.Store(false)
 	select {
 	case t.again <- struct{}{}:
 	default:
 	}
+}
+
+// leave is called when the command stops: afterwards it may be in the background.
+func (t *guestTerminal) leave() {
+	select {
+	case <-t.again:
+	default:
+	}
+	t.behind.Store(true)
+	unix.Write(t.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 }
 
 // relay begins to carry bytes both ways. wanted is called when the program waits for input and the command is
@@ -124,18 +142,25 @@ func (t *guestTerminal) relay(wanted func()) {
 func (t *guestTerminal) readHost(ctx vfs.Context, wanted func()) {
 	buf := make([]byte, 4096)
 	for {
-		p := []unix.PollFd{{Fd: 0, Events: unix.POLLIN}}
+		if t.behind.Load() {
+			t.background(wanted)
+		}
+		p := []unix.PollFd{{Fd: 0, Events: unix.POLLIN}, {Fd: int32(t.wake), Events: unix.POLLIN}}
 		if _, err := unix.Poll(p, -1); err == unix.EINTR {
 			continue
 		} else if err != nil {
 			return
+		}
+		if p[1].Revents != 0 {
+			unix.Read(t.wake, buf[:8])
+			continue
 		}
 		n, err := unix.Read(0, buf)
 		switch {
 		case err == unix.EINTR || err == unix.EAGAIN:
 			continue
 		case err == unix.EIO && p[0].Revents&unix.POLLHUP == 0:
-			t.background(wanted)
+			t.behind.Store(true)
 			continue
 		case n <= 0:
 			// Nobody is there any more.

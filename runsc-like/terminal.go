@@ -44,7 +44,7 @@ func openTerminal(c *config) *terminal {
 	if w, ok := t.size(); ok {
 		c.Winsize = w
 	}
-	t.raw()
+	c.Foreground = t.raw()
 	return t
 }
 

@@ -34,7 +34,7 @@ func HostSyscalls() []Syscall {
 		unix.PTRACE_SEIZE, unix.PTRACE_INTERRUPT, unix.PTRACE_DETACH,
 		unix.PTRACE_CONT, ptraceSysemu, ptraceSysemuSinglestep,
 		unix.PTRACE_GETREGS, unix.PTRACE_SETREGS, unix.PTRACE_GETREGSET, unix.PTRACE_SETREGSET,
-		unix.PTRACE_GETSIGINFO, unix.PTRACE_PEEKTEXT,
+		unix.PTRACE_GETSIGINFO, unix.PTRACE_PEEKTEXT, unix.PTRACE_POKEUSR,
 	} {
 		list = append(list, Syscall{unix.SYS_PTRACE, append(process(1), Cond{Arg: 0, Mask: all, Value: request}), why})
 	}
