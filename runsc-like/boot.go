@@ -269,10 +269,7 @@ func (b *booter) start() (int, error) {
 	b.phase("started")
 	go b.receive(proc)
 	if b.term != nil {
-		b.term.relay(func() {
-			b.term.leave()
-			b.control.Write([]byte{msgInput})
-		})
+		b.term.relay(func() { b.control.Write([]byte{msgInput}) })
 	}
 	ws := b.kernel.Wait()
 	b.phase("ended")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,7 +11,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/spf13/cobra"
+	"github.com/urfave/cli/v3"
 	"golang.org/x/sys/unix"
 
 	"gosv.dev/runsc-like/callerlimit"
@@ -34,49 +35,67 @@ type doFlags struct {
 	debug      bool
 }
 
-func doCommand() *cobra.Command {
+func doCommand() *cli.Command {
 	var f doFlags
-	cmd := &cobra.Command{
-		Use:   "do [flags] [--] command [argument...]",
-		Short: "Run a command in a sandbox that sees the host's files and changes none of them",
-		Long: `Run a command in a sandbox.
+	one := 1
+	return &cli.Command{
+		Name:      "do",
+		Usage:     "run a command in a sandbox that sees the host's files and changes none of them",
+		UsageText: "gosv do [flags] [--] command [argument...]",
+		Description: `The command sees the files of the host and may change all of them; the
+changes are in memory and gone with the sandbox. A directory given with
+--volume is really shared.
 
-The command sees the files of the host and may change all of them; the changes are in
-memory and gone with the sandbox. A directory given with --volume is really shared.
+Standard input, output and error are the caller's, and a terminal stays a
+terminal. The exit status is the command's, 128+n if signal n ended it,
+127 if there is no such command, 126 if it cannot be run, and 125 if the
+sandbox failed.
 
-Standard input, output and error are the caller's, and a terminal stays a terminal. The
-exit status is the command's, 128+n if signal n ended it, 127 if there is no such
-command, 126 if it cannot be run, and 125 if the sandbox failed.`,
-		Example: `  gosv do ls -l /
+Examples:
+
+  gosv do ls -l /
   gosv do --volume $PWD:/src --cwd /src -- make -j4
   gosv do --memory 256M --hostname box -- bash
   gosv do --strace-file calls -- cat /etc/hostname`,
-		DisableFlagsInUseLine: true,
-		Args: func(_ *cobra.Command, args []string) error {
+		StopOnNthArg: &one, // what comes after the command is the command's
+		Flags: []cli.Flag{
+			&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Destination: &f.env, HideDefault: true,
+				Usage: "set `NAME=VALUE` in the environment (repeatable)"},
+			&cli.StringFlag{Name: "cwd", Aliases: []string{"w"}, Destination: &f.cwd, HideDefault: true,
+				Usage: "working `DIRECTORY` (default: the caller's)"},
+			&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Destination: &f.user, HideDefault: true,
+				Usage: "run as `USER[:GROUP]`, names or numbers"},
+			&cli.StringFlag{Name: "hostname", Destination: &f.hostname, HideDefault: true,
+				Usage: "host `NAME` in the sandbox"},
+			&cli.StringFlag{Name: "memory", Aliases: []string{"m"}, Destination: &f.memory, HideDefault: true,
+				Usage: "memory of the sandbox, a `SIZE` such as 512M"},
+			&cli.IntFlag{Name: "cpus", Destination: &f.cpus, HideDefault: true,
+				Usage: "`NUMBER` of processors that the sandbox shows"},
+			&cli.BoolFlag{Name: "read-only", Destination: &f.readOnly, HideDefault: true,
+				Usage: "make the root file system read-only"},
+			&cli.StringSliceFlag{Name: "volume", Aliases: []string{"v"}, Destination: &f.volumes, HideDefault: true,
+				Usage: "share a directory: `HOST:GUEST[:ro]` (repeatable)"},
+			&cli.StringFlag{Name: "platform", Value: "auto", Destination: &f.platform, HideDefault: true,
+				Usage: "how guest code runs: `NAME` is auto or ptrace"},
+			&cli.BoolFlag{Name: "strace", Destination: &f.strace, HideDefault: true,
+				Usage: "print system calls to standard error"},
+			&cli.StringFlag{Name: "strace-file", Destination: &f.straceFile, HideDefault: true,
+				Usage: "print system calls to `FILE`"},
+			&cli.StringFlag{Name: "log", Destination: &f.log, HideDefault: true,
+				Usage: "append the sentry's log to `FILE`"},
+			&cli.BoolFlag{Name: "debug", Destination: &f.debug, HideDefault: true,
+				Usage: "log more"},
+		},
+		DisableSliceFlagSeparator: true, // values may have commas in them
+		OnUsageError:              usageError,
+		Action: func(_ context.Context, cmd *cli.Command) error {
+			args := cmd.Args().Slice()
 			if len(args) == 0 {
 				return errors.New("do: no command: write for example `gosv do ls /`, or see `gosv do --help`")
 			}
-			return nil
+			return f.run(args)
 		},
-		RunE: func(_ *cobra.Command, args []string) error { return f.run(args) },
 	}
-	s := cmd.Flags()
-	s.SetInterspersed(false) // what comes after the command is the command's
-	s.SortFlags = false
-	s.StringArrayVarP(&f.env, "env", "e", nil, "set `NAME=VALUE` in the environment, which is the caller's\notherwise (repeatable)")
-	s.StringVarP(&f.cwd, "cwd", "w", "", "working `DIRECTORY` (default: the caller's)")
-	s.StringVarP(&f.user, "user", "u", "", "run as `USER[:GROUP]`, names or numbers (default: the caller)")
-	s.StringVar(&f.hostname, "hostname", "", "host `NAME` in the sandbox (default: the host's)")
-	s.StringVarP(&f.memory, "memory", "m", "", "memory of the sandbox, a `SIZE` such as 512M or 2G\n(default: the host's)")
-	s.IntVar(&f.cpus, "cpus", 0, "`NUMBER` of processors that the sandbox shows\n(default: the host's)")
-	s.BoolVar(&f.readOnly, "read-only", false, "make the root file system read-only")
-	s.StringArrayVarP(&f.volumes, "volume", "v", nil, "share a directory: `HOST:GUEST[:ro]` (repeatable)")
-	s.StringVar(&f.platform, "platform", "auto", "how guest code runs: `NAME` is auto or ptrace")
-	s.BoolVar(&f.strace, "strace", false, "print system calls to standard error")
-	s.StringVar(&f.straceFile, "strace-file", "", "print system calls to `FILE`")
-	s.StringVar(&f.log, "log", "", "append the sentry's log to `FILE`\n(default: errors to standard error)")
-	s.BoolVar(&f.debug, "debug", false, "log more, and if the sentry makes a forbidden host call say\nwhere it did")
-	return cmd
 }
 
 const (

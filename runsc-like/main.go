@@ -2,13 +2,15 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
-	"github.com/spf13/cobra"
+	"github.com/urfave/cli/v3"
 
 	"gosv.dev/sentry"
 )
@@ -25,29 +27,26 @@ func main() {
 	if len(os.Args) == 2 && os.Args[1] == bootCommand {
 		os.Exit(boot())
 	}
-	root := &cobra.Command{
-		Use:   "gosv",
-		Short: "Run Linux programs on a kernel of their own",
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return fmt.Errorf("there is no command %q; see `gosv --help`", args[0])
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	// Not a library whose flags bring package net, and with it cgo: then the runtime cannot change
+	// the capabilities of all threads, as `go run` would find.
+	root := &cli.Command{
+		Name:                      "gosv",
+		Usage:                     "run Linux programs on a kernel of their own",
+		Commands:                  []*cli.Command{doCommand(), versionCommand()},
+		HideHelpCommand:           true,
+		DisableSliceFlagSeparator: true,
+		OnUsageError:              usageError,
 		// main prints errors, with the exit statuses of this package.
-		SilenceErrors: true, SilenceUsage: true,
-		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		ExitErrHandler: func(context.Context, *cli.Command, error) {},
+		Action: func(_ context.Context, cmd *cli.Command) error {
+			if cmd.Args().Present() {
+				return fmt.Errorf("there is no command %q; see `gosv --help`", cmd.Args().First())
+			}
+			return cli.ShowRootCommandHelp(cmd)
+		},
 	}
-	root.SetHelpCommand(&cobra.Command{Hidden: true})
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		if cmd == root {
-			return fmt.Errorf("%w; see `gosv --help`", err)
-		}
-		return fmt.Errorf("%s: %w; see `gosv %s --help`", cmd.Name(), err, cmd.Name())
-	})
-	root.AddCommand(doCommand(), versionCommand())
-	if err := root.Execute(); err != nil {
+	cli.FlagStringer = flagHelp
+	if err := root.Run(context.Background(), os.Args); err != nil {
 		status := exitInternal
 		var e *exitError
 		if errors.As(err, &e) {
@@ -60,14 +59,41 @@ func main() {
 	}
 }
 
-func versionCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "version",
-		Short: "Print the version of gosv and of the kernel that programs see",
-		Args:  cobra.NoArgs,
-		Run: func(cmd *cobra.Command, _ []string) {
-			fmt.Fprintf(cmd.OutOrStdout(), "gosv %s\nkernel Linux %s\n%s %s/%s\n",
+// flagHelp is a flag's line of --help: its names, what its value is (between backquotes in its usage), and its usage.
+func flagHelp(f cli.Flag) string {
+	var names []string
+	for _, n := range f.Names() {
+		if len(n) == 1 {
+			names = append(names, "-"+n)
+		} else {
+			names = append(names, "--"+n)
+		}
+	}
+	usage := f.(cli.DocGenerationFlag).GetUsage()
+	s := strings.Join(names, ", ")
+	if _, rest, ok := strings.Cut(usage, "`"); ok {
+		value, _, _ := strings.Cut(rest, "`")
+		s += " " + value
+	}
+	return s + "\t" + strings.ReplaceAll(usage, "`", "")
+}
+
+// usageError says where to look.
+func usageError(_ context.Context, cmd *cli.Command, err error, isSubcommand bool) error {
+	if cmd.Root() == cmd {
+		return fmt.Errorf("%w; see `gosv --help`", err)
+	}
+	return fmt.Errorf("%s: %w; see `gosv %s --help`", cmd.Name, err, cmd.Name)
+}
+
+func versionCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "version",
+		Usage: "print the version of gosv and of the kernel that programs see",
+		Action: func(_ context.Context, cmd *cli.Command) error {
+			_, err := fmt.Fprintf(cmd.Root().Writer, "gosv %s\nkernel Linux %s\n%s %s/%s\n",
 				version(), sentry.DefaultRelease, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return err
 		},
 	}
 }

@@ -240,16 +240,18 @@ func (m *monitor) messages() {
 }
 
 // stop stops the command, and whatever is in its process group, as the terminal would have stopped them. Where there is
-// nobody to continue it Linux does not stop a process that way, and then the program goes on.
+// nobody to continue a group Linux does not stop it that way: the program has then been stopped by SIGSTOP.
 func (m *monitor) stop(sig syscall.Signal) {
-	if orphaned() {
-		if sig == unix.SIGTSTP {
-			m.control.Write([]byte{msgSignal, byte(unix.SIGCONT)})
-		}
+	orphaned := groupOrphaned()
+	if orphaned && sig == unix.SIGTTIN {
 		return
 	}
 	m.suspended.Store(true)
 	m.term.restore()
+	if orphaned {
+		unix.Kill(unix.Getpid(), unix.SIGSTOP)
+		return
+	}
 	stop := func() {
 		unix.Kill(0, sig)
 		// Go on when the signal has arrived and the stop is over; or if the caller ignores it.
@@ -266,25 +268,6 @@ func (m *monitor) stop(sig syscall.Signal) {
 		m.inForeground()
 		m.control.Write([]byte{msgSignal, byte(unix.SIGCONT)})
 	}
-}
-
-// orphaned tells whether the command's process group is: whether no shell of the same session waits for it.
-func orphaned() bool {
-	parent := unix.Getppid()
-	sid, err := unix.Getsid(0)
-	if err != nil {
-		return true
-	}
-	psid, err := unix.Getsid(parent)
-	if err != nil || psid != sid {
-		return true
-	}
-	pgid, err := unix.Getpgid(parent)
-	if err == nil && pgid != unix.Getpgrp() {
-		return false
-	}
-	// In a pipeline or a script the shell may be further up.
-	return unix.Getpgrp() == sid
 }
 
 // exitStatus is the error whose status the sentry's end stands for.

@@ -86,13 +86,13 @@ func TestStatus(t *testing.T) {
 		{"do " + cut, 126, "gosv: do: " + cut + ": "},
 		{"do", 125, "gosv: do: no command: write for example `gosv do ls /`, or see `gosv do --help`\n"},
 		{"undo", 125, "gosv: there is no command \"undo\"; see `gosv --help`\n"},
-		{"do --no-such-flag true", 125, "gosv: do: unknown flag: --no-such-flag; see `gosv do --help`\n"},
+		{"do --no-such-flag true", 125, "gosv: do: flag provided but not defined: -no-such-flag; see `gosv do --help`\n"},
 		{"do --memory 1M true", 125, "gosv: do: --memory: 1M is too little for a sandbox; give at least 16M\n"},
 		{"do --memory 99999999999T true", 125, "gosv: do: --memory: 99999999999T is too much; give at most 4T\n"},
 		{"do --memory lots true", 125, "gosv: do: --memory: \"lots\" is no size; write for example 512M or 2G\n"},
 		{"do --memory -5M true", 125, "gosv: do: --memory: \"-5M\" is no size; write for example 512M or 2G\n"},
 		{"do --cpus 5000 true", 125, "gosv: do: --cpus: 5000 is out of range; choose 1 to 1024, or 0 for as many as the host has\n"},
-		{"do --cpus x true", 125, "gosv: do: invalid argument \"x\" for \"--cpus\" flag: "},
+		{"do --cpus x true", 125, "gosv: do: invalid value \"x\" for flag -cpus: "},
 		{"do --platform kvm9 true", 125, "gosv: do: --platform: there is no platform \"kvm9\"; choose auto or ptrace\n"},
 		{"do --cwd rel true", 125, "gosv: do: --cwd: \"rel\" is not absolute; give the path from the root of the sandbox\n"},
 		{"do --cwd /no/dir true", 125, "gosv: do: working directory /no/dir: no such file or directory\n"},
@@ -133,7 +133,7 @@ func TestHelp(t *testing.T) {
 	r = run(t, os.Getuid(), "$GOSV version; $GOSV --help")
 	require.Zero(t, r.Status)
 	require.Contains(t, r.Stdout, "kernel Linux 6.")
-	require.Contains(t, r.Stdout, "Available Commands")
+	require.Contains(t, r.Stdout, "COMMANDS")
 }
 
 // TestFlags: what each flag does, seen by the program.

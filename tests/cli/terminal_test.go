@@ -245,7 +245,7 @@ func TestTerminal(t *testing.T) {
 		p.keys("fg\r")
 		pause()
 		p.line("uname -v | grep -c gosv", "1\r\n")
-		p.line("kill -9 %1", "")
+		p.line("kill -9 %1; wait %1 2>/dev/null", "")
 		p.keys("exit\r")
 		p.expect("exit\r\n>> ")
 		p.cooked()
