@@ -165,7 +165,7 @@ func (b *booter) run() (int, error) {
 	}
 	b.phase("platform")
 	// 4. The filter. The local time zone is a file, which the log will need.
-	time.Now().Zone()
+	_, _ = time.Now().Zone()
 	rules := hostRules()
 	if err := sandbox.InstallFilter(rules, c.Debug); err != nil {
 		return 0, fmt.Errorf("confining the sentry: %w", err)

@@ -295,7 +295,7 @@ func (m *monitor) exitStatus(err error) error {
 	switch {
 	case ws.Signaled() && ws.Signal() == syscall.SIGSYS:
 		return errors.New("do: the sandbox was ended because it made a host call that its filter does not allow." +
-			"\nThis is a defect of gosv. The host's log has the number of the call (dmesg | grep type=1326); --debug says more.")
+			"\nThis is a defect of gosv. The host's log has the number of the call (dmesg | grep type=1326); --debug says more")
 	case ws.Signaled():
 		return &exitError{128 + int(ws.Signal()), fmt.Errorf("do: the sandbox was ended by signal %d (%s)", ws.Signal(), unix.SignalName(ws.Signal()))}
 	}

@@ -27,11 +27,8 @@ type Cond struct {
 const low = 0xffffffff
 
 func is(arg int, v uint64) Cond                   { return Cond{Arg: arg, Mask: low, Value: v & low} }
-func isNot(arg int, v uint64) Cond                { return Cond{Arg: arg, Mask: low, Value: v & low, Not: true} }
-func without(arg int, b uint64) Cond              { return Cond{Arg: arg, Mask: b} }
 func with(arg int, bits uint64) Cond              { return Cond{Arg: arg, Mask: bits, Value: bits} }
 func exactly(arg int, v uint64) Cond              { return Cond{Arg: arg, Value: v} }
-func notNegative(arg int) Cond                    { return without(arg, 1<<31) }
 func rule(nr uintptr, why string, c ...Cond) Rule { return Rule{Nr: nr, Args: c, Why: why} }
 
 // Offsets in struct seccomp_data.

@@ -23,6 +23,7 @@ type person struct {
 	t             *testing.T
 	master, slave *os.File
 	shell         *exec.Cmd
+	slow          time.Duration // what starting a sandbox costs now, several times
 
 	mu   sync.Mutex
 	all  []byte // everything that appeared
@@ -32,13 +33,16 @@ type person struct {
 // sitDown starts the shell.
 func sitDown(t *testing.T, uid int) *person {
 	t.Helper()
+	begin := time.Now()
+	require.NoError(t, exec.Command(harness.Gosv(t), "do", "true").Run())
+	slow := min(5*time.Since(begin), 3*time.Second)
 	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	require.NoError(t, err)
 	require.NoError(t, unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0))
 	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
 	require.NoError(t, err)
 	require.NoError(t, unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 80}))
-	p := &person{t: t, master: os.NewFile(uintptr(fd), "ptmx")}
+	p := &person{t: t, slow: slow, master: os.NewFile(uintptr(fd), "ptmx")}
 	p.slave, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
 	require.NoError(t, err)
 	p.shell = exec.Command(harness.Tool(t, "bash"), "--norc", "--noprofile", "--noediting", "-i")
@@ -79,7 +83,7 @@ func sitDown(t *testing.T, uid int) *person {
 // expect waits until a text appears after what has been matched.
 func (p *person) expect(text string) {
 	p.t.Helper()
-	deadline := time.Now().Add(15 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for ; ; time.Sleep(5 * time.Millisecond) {
 		p.mu.Lock()
 		i := bytes.Index(p.all[p.seen:], []byte(text))
@@ -124,7 +128,8 @@ func (p *person) cooked() {
 	require.NotZero(p.t, s.Iflag&unix.ICRNL)
 }
 
-func pause() { time.Sleep(400 * time.Millisecond) }
+// pause gives a program time to start, or to be stopped: on a busy machine more.
+func (p *person) pause() { time.Sleep(350*time.Millisecond + p.slow) }
 
 // sentry is the pid of the sandbox that the shell runs.
 func (p *person) sentry() int {
@@ -141,7 +146,7 @@ func TestTerminal(t *testing.T) {
 		// It is a terminal, of the right size, and what is typed arrives.
 		p.line("$GOSV do sh -c 'tty >/dev/null && stty size'", "24 80\r\n")
 		p.keys("$GOSV do cat\r")
-		pause()
+		p.pause()
 		p.keys("abc\x7fd\r")
 		p.expect("abd\r\n")
 		p.keys("\x04")
@@ -149,18 +154,18 @@ func TestTerminal(t *testing.T) {
 		p.cooked()
 		// Ctrl-C, Ctrl-\.
 		p.keys("$GOSV do sleep 100\r")
-		pause()
+		p.pause()
 		p.keys("\x03")
 		p.expect("^C\r\n>> ") // the shell sees that it was Ctrl-C
 		p.line("echo status $?", "status 130")
 		p.keys("$GOSV do sleep 100\r")
-		pause()
+		p.pause()
 		p.keys("\x1c")
 		p.expect(">> ")
 		p.line("echo status $?", "status 131")
 		// Ctrl-Z stops it, fg goes on.
 		p.keys("$GOSV do sh -c 'read x; echo got $x; stty size'\r")
-		pause()
+		p.pause()
 		p.keys("\x1a")
 		p.expect("Stopped")
 		p.expect(">> ")
@@ -169,14 +174,14 @@ func TestTerminal(t *testing.T) {
 		require.NoError(t, unix.IoctlSetWinsize(int(p.slave.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 30, Col: 100}))
 		p.keys("fg\r")
 		p.expect("read x")
-		pause()
+		p.pause()
 		p.keys("hello\r")
 		p.expect("got hello\r\n30 100\r\n")
 		p.expect(">> ")
 		p.cooked()
 		// Stopped and continued in the background, where it ends.
 		p.keys("$GOSV do sleep 1.5\r")
-		pause()
+		p.pause()
 		p.keys("\x1a")
 		p.expect("Stopped")
 		p.expect(">> ")
@@ -186,14 +191,14 @@ func TestTerminal(t *testing.T) {
 		p.expect(">> ")
 		// Begun in the background: what is typed is the shell's. A program that reads is stopped.
 		p.line("$GOSV do cat &", "")
-		pause()
-		pause()
+		p.pause()
+		p.pause()
 		p.line("echo mine", "mine\r\n")
-		pause()
+		p.pause()
 		p.line("jobs | grep -c 'Stopped.*cat'", "1\r\n")
 		p.keys("fg\r")
 		p.expect("do cat")
-		pause()
+		p.pause()
 		p.keys("typed\r")
 		p.expect("typed\r\ntyped\r\n")
 		p.keys("\x04")
@@ -202,7 +207,8 @@ func TestTerminal(t *testing.T) {
 		p.line("$GOSV do sh -c 'sleep 1; read x; echo got $x' &", "")
 		p.keys("fg\r")
 		p.expect("got $x'")
-		time.Sleep(1300 * time.Millisecond)
+		time.Sleep(time.Second)
+		p.pause()
 		p.keys("it\r")
 		p.expect("got it\r\n")
 		p.expect(">> ")
@@ -234,7 +240,7 @@ func TestTerminal(t *testing.T) {
 		p.keys("$GOSV do bash --norc --noprofile --noediting -i\r")
 		p.expect(">> ")
 		p.keys("sleep 100\r")
-		pause()
+		p.pause()
 		p.keys("\x1a")
 		p.expect("Stopped")
 		p.expect(">> ")
@@ -243,7 +249,7 @@ func TestTerminal(t *testing.T) {
 		p.cooked()
 		p.line("uname -v | grep -c gosv", "0\r\n") // the host's shell
 		p.keys("fg\r")
-		pause()
+		p.pause()
 		p.line("uname -v | grep -c gosv", "1\r\n")
 		p.line("kill -9 %1; wait %1 2>/dev/null", "")
 		p.keys("exit\r")
@@ -251,14 +257,14 @@ func TestTerminal(t *testing.T) {
 		p.cooked()
 		// The sentry dies.
 		p.keys("$GOSV do cat\r")
-		pause()
+		p.pause()
 		require.NoError(t, unix.Kill(p.sentry(), unix.SIGKILL))
 		p.expect("gosv: do: the sandbox was ended by signal 9 (SIGKILL)\r\n")
 		p.expect(">> ")
 		p.cooked()
 		// The command is told to end.
 		p.keys("$GOSV do cat\r")
-		pause()
+		p.pause()
 		require.NoError(t, unix.Kill(descendants(p.shell.Process.Pid)[0], unix.SIGTERM))
 		p.expect(">> ")
 		p.line("echo status $?", "status 143")
@@ -276,7 +282,7 @@ func TestHangUp(t *testing.T) {
 		p.keys("$GOSV do bash --norc --noprofile --noediting -i\r")
 		p.expect(">> ")
 		p.keys("sleep 1000\r")
-		pause()
+		p.pause()
 		pids := descendants(p.shell.Process.Pid)
 		require.GreaterOrEqual(t, len(pids), 4)
 		p.slave.Close()
@@ -300,7 +306,7 @@ func TestVi(t *testing.T) {
 	p := sitDown(t, os.Getuid())
 	p.keys("$GOSV do -v $PWD:/mnt " + editor + " -u NONE /mnt/text\r")
 	p.expect("/mnt/text")
-	pause()
+	p.pause()
 	p.keys("ihello, world\x1b:wq\r")
 	p.expect(">> ")
 	p.cooked()
