@@ -180,7 +180,7 @@ func TestTerminal(t *testing.T) {
 		p.expect(">> ")
 		p.cooked()
 		// Stopped and continued in the background, where it ends.
-		p.keys("$GOSV do sleep 1.5\r")
+		p.keys("$GOSV do sleep 6\r")
 		p.pause()
 		p.keys("\x1a")
 		p.expect("Stopped")
