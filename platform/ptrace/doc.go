@@ -17,6 +17,16 @@
 // spawner, one goroutine of the platform, which lets it create threads and, when no
 // guest thread is there to do it, change mappings.
 //
+// # Host threads
+//
+// A context is served by a worker: a host thread with a goroutine that is locked to it, which traces up to a few stub
+// threads. When a context is released its worker keeps them, stopped, and serves the next context; if that
+// one is for the same stub nothing has to be made, taken or let go of. Contexts that are used without Run make
+// a worker of their caller's goroutine.
+//
+// A worker sleeps in futex(2) itself (park_unsafe.go), since the Go scheduler needs two wake-ups to run a
+// locked goroutine.
+//
 // # Changes of mappings
 //
 // The sentry has a stub make a host call by setting its registers and letting it run the code in
@@ -33,7 +43,10 @@
 //
 //	addressSpace.flushMu (held while a stub makes changes)
 //	  addressSpace.mu (the queue)
-//	context.mu (what Interrupt needs: the stub thread's id)
+//	workers.mu (those without a context)
+//	balance.mu (the contexts that have a thread)
+//	  context.mu (what Interrupt and balancing need: the thread's id, its processor)
+//	stub.mu (parked threads, and who holds others)
 //	Platform.mu (the pool of stubs)
 //
 // None is held while guest code runs.
