@@ -240,7 +240,7 @@ func (b *booter) start() (int, error) {
 		return 0, err
 	}
 	umask := c.Umask
-	a := sentry.InitArgs{Argv: c.Argv, Envv: c.Env, Cwd: c.Cwd, Umask: &umask, Cred: user, Nice: c.Nice, Orphaned: c.Orphaned}
+	a := sentry.InitArgs{Argv: c.Argv, Envv: c.Env, Cwd: c.Cwd, Umask: &umask, Cred: user, Nice: c.Nice, Orphaned: c.Orphaned, Ignored: sentry.SigSet(c.Ignored)}
 	limits := sentry.DefaultLimits(sentry.DefaultMaxTasks)
 	for r, l := range c.Limits {
 		limits[r] = l

@@ -45,8 +45,10 @@ type config struct {
 	Termios    unix.Termios
 	Winsize    unix.Winsize
 	Umask      uint32
-	Orphaned   bool // the caller's process group is
-	Nice       int32
+	// Ignored is the set of signals that the caller has ignored, as far as can be told.
+	Ignored  uint64
+	Orphaned bool // the caller's process group is
+	Nice     int32
 	// Limits are the soft and hard resource limits that the program begins with, by number.
 	Limits map[int]unix.Rlimit
 }

@@ -173,7 +173,7 @@ func (f *doFlags) config(args []string) (*config, error) {
 	for _, g := range groups {
 		c.Groups = append(c.Groups, uint32(g))
 	}
-	c.Orphaned = groupOrphaned()
+	c.Orphaned, c.Ignored = groupOrphaned(), ignoredSignals()
 	c.Umask = uint32(unix.Umask(0o22))
 	unix.Umask(int(c.Umask))
 	// The kernel returns 20-nice, so that no value is an error.

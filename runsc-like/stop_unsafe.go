@@ -27,3 +27,18 @@ func withDefaultAction(sig syscall.Signal, f func()) {
 	}
 	f()
 }
+
+// ignoredSignals is the set of signals that are ignored now: those that the caller left ignored, of the ones
+// that the Go runtime does not take for itself at its start (it keeps SIGHUP and SIGINT ignored, and leaves
+// 32 and 33 alone).
+func ignoredSignals() uint64 {
+	const sigIgn = 1
+	var set uint64
+	for sig := uintptr(1); sig <= 64; sig++ {
+		var act sigaction
+		if _, _, e := unix.RawSyscall6(unix.SYS_RT_SIGACTION, sig, 0, uintptr(unsafe.Pointer(&act)), unsafe.Sizeof(act.mask), 0, 0); e == 0 && act.handler == sigIgn {
+			set |= 1 << (sig - 1)
+		}
+	}
+	return set
+}

@@ -36,6 +36,8 @@ type InitArgs struct {
 	// Protected: signals without a handler do not end the process, as for the init of a container.
 	// A command that a person runs wants to be ended by Ctrl-C, and stopped by Ctrl-Z.
 	Protected bool
+	// Ignored are the signals that the program begins with ignored, as execve leaves them.
+	Ignored SigSet
 	// Orphaned: nobody outside would continue the process if it stopped, so that the terminal's
 	// stop signals are ignored as in an orphaned process group.
 	Orphaned bool
@@ -99,7 +101,13 @@ func (k *Kernel) Start(a InitArgs) (_ *Process, err error) {
 	p.oomScoreAdj.Store(a.OOMScoreAdj)
 	p.oomScoreMin.Store(min(a.OOMScoreAdj, 0))
 	p.initKillable, p.commanded = !a.Protected, !a.Protected && !a.Orphaned
-	p.initSignals(newSigHand())
+	sh := newSigHand()
+	for sig := int32(1); sig <= NumSignals; sig++ {
+		if a.Ignored.Has(sig) {
+			sh.action(sig).Handler = SigIgn
+		}
+	}
+	p.initSignals(sh)
 	t.cred.Store(c)
 	t.sig.altstack.Flags = SsDisable
 	t.syscallNo.Store(arch.NoSyscall)
