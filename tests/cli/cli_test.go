@@ -20,19 +20,7 @@ import (
 	"gosv.dev/tests/harness"
 )
 
-const nobody = 65534
-
 func TestMain(m *testing.M) { harness.Main(m) }
-
-// users runs a test as root and as an ordinary user, or as the only user that there is.
-func users(t *testing.T, f func(t *testing.T, uid int)) {
-	if os.Getuid() != 0 {
-		f(t, os.Getuid())
-		return
-	}
-	t.Run("root", func(t *testing.T) { f(t, 0) })
-	t.Run("nobody", func(t *testing.T) { f(t, nobody) })
-}
 
 // run runs a shell command line on the host in which $GOSV is the binary.
 func run(t *testing.T, uid int, script string) harness.Result {
@@ -105,7 +93,7 @@ func TestStatus(t *testing.T) {
 		{"do --user no-such-user true", 125, "gosv: do: --user: there is no user \"no-such-user\" in /etc/passwd; give a number\n"},
 		{"do --log /no/dir/x true", 125, "gosv: do: --log: open /no/dir/x: no such file or directory\n"},
 	}
-	users(t, func(t *testing.T, uid int) {
+	harness.Users(t, func(t *testing.T, uid int) {
 		for _, tt := range tests {
 			r := run(t, uid, "$GOSV "+tt.args)
 			require.Equal(t, tt.status, r.Status, "%s\n%s", tt.args, r.Stderr)
@@ -157,7 +145,7 @@ func TestFlags(t *testing.T) {
 		{"strace-file", `$GOSV do --strace-file s -- echo hi; grep -o 'write(1, "hi.n", 3)' s`, "hi\nwrite(1, \"hi\\n\", 3)\n"},
 		{"log", `$GOSV do --debug --log l true; grep -c msg=filter l`, "1\n"},
 	}
-	users(t, func(t *testing.T, uid int) {
+	harness.Users(t, func(t *testing.T, uid int) {
 		for _, tt := range tests {
 			r := run(t, uid, tt.script)
 			require.Equal(t, tt.want, r.Stdout, "%s\n%s", tt.name, r.Stderr)
@@ -188,7 +176,7 @@ p = subprocess.Popen([os.environ["GOSV"], "do", "tr", "a-z", "A-Z"], stdin=b, st
 b.close(); a.sendall(b"hello\n"); a.shutdown(socket.SHUT_WR); print(a.recv(100)); print(p.wait())'`, "b'HELLO\\n'\n0\n"},
 		{"names", `$GOSV do readlink /proc/self/fd/0 </etc/passwd`, "/etc/passwd\n"},
 	}
-	users(t, func(t *testing.T, uid int) {
+	harness.Users(t, func(t *testing.T, uid int) {
 		for _, tt := range tests {
 			r := run(t, uid, tt.script)
 			if tt.name == "much output" {
@@ -203,7 +191,7 @@ b.close(); a.sendall(b"hello\n"); a.shutdown(socket.SHUT_WR); print(a.recv(100))
 
 // TestMemory: whoever uses too much is killed, and the sandbox goes on.
 func TestMemory(t *testing.T) {
-	users(t, func(t *testing.T, uid int) {
+	harness.Users(t, func(t *testing.T, uid int) {
 		r := run(t, uid, `$GOSV do --memory 64M -- python3 -c 'l = []
 while True: l.append(bytearray(1 << 20))'`)
 		require.Equal(t, 137, r.Status, r.Stderr)
@@ -299,7 +287,7 @@ func status(cmd *exec.Cmd) int {
 
 // TestSignals: what the command gets is the program's.
 func TestSignals(t *testing.T) {
-	users(t, func(t *testing.T, uid int) {
+	harness.Users(t, func(t *testing.T, uid int) {
 		for _, sig := range []unix.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM} {
 			cmd, _, _ := background(t, uid, "sh", "-c", "echo; exec sleep 100")
 			pids := descendants(cmd.Process.Pid)
@@ -316,7 +304,7 @@ func TestSignals(t *testing.T) {
 
 // TestKilled: when one of the processes of a sandbox is killed the others end, and what can say so says so.
 func TestKilled(t *testing.T) {
-	users(t, func(t *testing.T, uid int) {
+	harness.Users(t, func(t *testing.T, uid int) {
 		// The command.
 		cmd, _, _ := background(t, uid, "sh", "-c", "sleep 100 & sleep 101 & echo; wait")
 		pids := descendants(cmd.Process.Pid)

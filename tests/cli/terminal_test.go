@@ -141,7 +141,7 @@ func (p *person) sentry() int {
 // TestTerminal uses the command from an interactive shell on the host.
 func TestTerminal(t *testing.T) {
 	harness.Tool(t, "/usr/bin/less")
-	users(t, func(t *testing.T, uid int) {
+	harness.Users(t, func(t *testing.T, uid int) {
 		p := sitDown(t, uid)
 		// It is a terminal, of the right size, and what is typed arrives.
 		p.line("$GOSV do sh -c 'tty >/dev/null && stty size'", "24 80\r\n")
@@ -277,7 +277,7 @@ func TestTerminal(t *testing.T) {
 
 // TestHangUp closes the terminal: nothing stays behind.
 func TestHangUp(t *testing.T) {
-	users(t, func(t *testing.T, uid int) {
+	harness.Users(t, func(t *testing.T, uid int) {
 		p := sitDown(t, uid)
 		p.keys("$GOSV do bash --norc --noprofile --noediting -i\r")
 		p.expect(">> ")

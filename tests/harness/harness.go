@@ -353,3 +353,16 @@ func stderr(name, text string) string {
 	}
 	return "stderr of " + name + ":\n" + text
 }
+
+// Nobody is the ordinary user that tests run programs as.
+const Nobody = 65534
+
+// Users runs a test as root and as an ordinary user, or as the only user that there is.
+func Users(t *testing.T, f func(t *testing.T, uid int)) {
+	if os.Getuid() != 0 {
+		f(t, os.Getuid())
+		return
+	}
+	t.Run("root", func(t *testing.T) { f(t, 0) })
+	t.Run("nobody", func(t *testing.T) { f(t, Nobody) })
+}

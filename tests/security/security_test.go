@@ -21,19 +21,7 @@ import (
 	"gosv.dev/tests/harness"
 )
 
-const nobody = 65534
-
 func TestMain(m *testing.M) { harness.Main(m) }
-
-// users runs a test as root and as an ordinary user, or as the only user that there is.
-func users(t *testing.T, f func(t *testing.T, uid int)) {
-	if os.Getuid() != 0 {
-		f(t, os.Getuid())
-		return
-	}
-	t.Run("root", func(t *testing.T) { f(t, 0) })
-	t.Run("nobody", func(t *testing.T) { f(t, nobody) })
-}
 
 // guest compiles a program of testdata.
 func guest(t *testing.T, name string) string {
@@ -87,7 +75,7 @@ func children(pid int) (all []int) {
 
 // TestConfinement looks at every thread of the sentry and of its stubs from the host.
 func TestConfinement(t *testing.T) {
-	users(t, func(t *testing.T, uid int) {
+	harness.Users(t, func(t *testing.T, uid int) {
 		vol := harness.Dir(t, uid)
 		cmd := start(t, uid, "--volume", vol+":/mnt", "--", "sh", "-c", "sleep 100 & sleep 100 & echo; wait")
 		all := children(cmd.Process.Pid)
@@ -182,7 +170,7 @@ func TestBreakOut(t *testing.T) {
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer tcp.Close()
-	users(t, func(t *testing.T, uid int) {
+	harness.Users(t, func(t *testing.T, uid int) {
 		dir := harness.Dir(t, uid)
 		rw, ro, outside := filepath.Join(dir, "rw"), filepath.Join(dir, "ro"), filepath.Join(dir, "outside")
 		for _, d := range []string{rw, ro, outside} {
@@ -238,7 +226,7 @@ func read(t *testing.T, name string) string {
 // TestStubCalls: no way of entering the kernel makes a host call from a stub.
 func TestStubCalls(t *testing.T) {
 	prog := guest(t, "hostcall")
-	users(t, func(t *testing.T, uid int) {
+	harness.Users(t, func(t *testing.T, uid int) {
 		for _, how := range []string{"syscall", "int80", "sysenter", "vsyscall", "stubone", "stubbatch", "stubclone", "stubpark", "far"} {
 			r := do(t, uid, []string{"--memory", "64M"}, prog, how)
 			require.NotContains(t, r.Stdout, "host", "%s: it reached the host\n%s", how, r.Stderr)
@@ -252,7 +240,7 @@ func TestStubCalls(t *testing.T) {
 // while the guest opens, makes and removes files below it.
 func TestLinkRace(t *testing.T) {
 	prog := guest(t, "race")
-	users(t, func(t *testing.T, uid int) {
+	harness.Users(t, func(t *testing.T, uid int) {
 		dir := harness.Dir(t, uid)
 		vol, outside := filepath.Join(dir, "vol"), filepath.Join(dir, "outside")
 		for _, d := range []string{vol, outside, filepath.Join(vol, "d")} {
@@ -305,7 +293,7 @@ func TestMountsOfTheHost(t *testing.T) {
 	mount("x", "chroot/proc", "proc", 0)
 	mount("/etc", "bound dir", "", unix.MS_BIND)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "data/f"), []byte("mounted"), 0o644))
-	users(t, func(t *testing.T, uid int) {
+	harness.Users(t, func(t *testing.T, uid int) {
 		r := do(t, uid, nil, "sh", "-c", fmt.Sprintf(`cat "%[1]s/data/f"; cmp "%[1]s/bound dir/passwd" /etc/passwd && echo same; ls "%[1]s/chroot/proc" | wc -l; ls -d /var/run/. /var/run`, dir))
 		require.Equal(t, "mountedsame\n0\n/var/run\n/var/run/.\n", r.Stdout, r.Stderr)
 	})
