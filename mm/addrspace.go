@@ -19,7 +19,10 @@ type AddressSpace struct {
 	m      *Memory
 	plat   platform.Platform
 	pas    platform.AddressSpace
-	lo, hi uint64 // what the platform can show
+	lo, hi uint64   // what the platform can show
+	area   struct { // where memory is placed that asks for no place
+		lo, hi uint64
+	}
 	users  atomic.Int32
 	limits atomic.Pointer[func(int) uint64]
 	capab  atomic.Pointer[func() bool]
@@ -73,6 +76,7 @@ func NewAddressSpace(m *Memory, p platform.Platform) (*AddressSpace, error) {
 	if as.hi > arch.MaxAddr {
 		as.hi = arch.MaxAddr
 	}
+	as.area.lo, as.area.hi = as.lo, as.hi
 	f, n := m.allocSpan(1, kindTable, false, true)
 	if n == 0 && m.makeRoom(1) {
 		f, n = m.allocSpan(1, kindTable, false, true)
@@ -83,29 +87,38 @@ func NewAddressSpace(m *Memory, p platform.Platform) (*AddressSpace, error) {
 	}
 	as.root, as.tables = f, 1
 	as.users.Store(1)
-	as.PickLayout(8<<20, true, false)
+	as.pickLayout(8<<20, true, false)
 	return as, nil
 }
 
-// PickLayout chooses where mmap places things, for a program with the given
-// stack limit: top-down below the stack, or bottom-up as it was in old times.
+// PickLayout chooses where mmap places things, for a new program with the given
+// stack limit: top-down below the stack, or bottom-up as it was in old times. The platform may
+// have a place for it.
 func (as *AddressSpace) PickLayout(stackLimit uint64, randomize, legacy bool) {
+	if p, ok := as.pas.(platform.Placer); ok {
+		as.area.lo, as.area.hi = p.Place()
+	}
+	as.pickLayout(stackLimit, randomize, legacy)
+}
+
+// Area is where memory is placed that asks for no place: all that the platform can show, or the place that it has for
+// this address space.
+func (as *AddressSpace) Area() (lo, hi uint64) { return as.area.lo, as.area.hi }
+
+func (as *AddressSpace) pickLayout(stackLimit uint64, randomize, legacy bool) {
 	as.mu.Lock()
 	defer as.mu.Unlock()
 	var rnd uint64
 	if randomize {
 		rnd = rand.Uint64N(1<<28) << PageShift
 	}
-	size := as.hi - as.lo
+	size := as.area.hi - as.area.lo
 	rnd %= max(size/8, PageSize)
 	rnd &^= PageSize - 1
 	as.legacy = legacy
 	if legacy {
-		as.mmapBase = (as.hi/3 + PageSize) &^ (PageSize - 1)
+		as.mmapBase = (as.area.lo + size/3 + PageSize) &^ (PageSize - 1)
 		as.mmapBase += rnd
-		if as.mmapBase < as.lo {
-			as.mmapBase = as.lo
-		}
 		return
 	}
 	gap := stackLimit
@@ -114,7 +127,7 @@ func (as *AddressSpace) PickLayout(stackLimit uint64, randomize, legacy bool) {
 		gap += pad
 	}
 	gap = min(max(gap, 128<<20), size/6*5)
-	as.mmapBase = (as.hi - gap - rnd) &^ (PageSize - 1)
+	as.mmapBase = (as.area.hi - gap - rnd) &^ (PageSize - 1)
 	as.holeTop, as.holeMax = as.mmapBase, 0
 }
 

@@ -35,7 +35,7 @@ func (as *AddressSpace) forkLocked(n *AddressSpace) error {
 	}
 	n.limits.Store(as.limits.Load())
 	n.capab.Store(as.capab.Load())
-	n.mmapBase, n.legacy = as.mmapBase, as.legacy
+	n.area, n.mmapBase, n.legacy = as.area, as.mmapBase, as.legacy
 	n.holeTop, n.holeMax = as.holeTop, as.holeMax
 	n.layout, n.auxv, n.exe = as.layout, as.auxv, as.exe
 	var err error

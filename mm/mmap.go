@@ -272,8 +272,8 @@ func (as *AddressSpace) place(q *request) (uint64, error) {
 		return a, nil
 	}
 	if a = a &^ (PageSize - 1); a != 0 {
-		a = max(a, as.lo)
-		if a < as.hi && n <= as.hi-a && as.free(a, a+n) && (q.flags&unix.MAP_32BIT == 0 || a+n <= 1<<32) {
+		a = max(a, as.area.lo)
+		if a < as.area.hi && n <= as.area.hi-a && as.free(a, a+n) && (q.flags&unix.MAP_32BIT == 0 || a+n <= 1<<32) {
 			return a, nil
 		}
 	}
@@ -305,10 +305,10 @@ func (as *AddressSpace) free(lo, hi uint64) bool {
 // gap finds room for n bytes, below an address if that is not zero.
 func (as *AddressSpace) gap(n, below uint64) uint64 {
 	if as.legacy {
-		return as.gapUp(n, as.mmapBase, as.hi)
+		return as.gapUp(n, as.mmapBase, as.area.hi)
 	}
 	if below != 0 {
-		if a, _ := as.gapDown(n, min(below, as.hi)); a != 0 {
+		if a, _ := as.gapDown(n, min(below, as.area.hi)); a != 0 {
 			return a
 		}
 		return 0
@@ -319,7 +319,7 @@ func (as *AddressSpace) gap(n, below uint64) uint64 {
 	}
 	a, l := as.gapDown(n, top)
 	if a == 0 {
-		return as.gapUp(n, as.mmapBase, as.hi)
+		return as.gapUp(n, as.mmapBase, as.area.hi)
 	}
 	as.holeTop, as.holeMax = a, max(l, largest)
 	return a
@@ -350,15 +350,15 @@ func (as *AddressSpace) gapDown(n, top uint64) (uint64, uint64) {
 		if r.start >= top {
 			return true
 		}
-		if r.end < cur && room(above, max(r.end, as.lo)) {
+		if r.end < cur && room(above, max(r.end, as.area.lo)) {
 			done = true
 			return false
 		}
 		cur, above = min(cur, r.start), r
-		return cur > as.lo
+		return cur > as.area.lo
 	})
-	if !done && cur > as.lo {
-		room(above, as.lo)
+	if !done && cur > as.area.lo {
+		room(above, as.area.lo)
 	}
 	return found, largest
 }

@@ -76,6 +76,12 @@ type AddressSpace interface {
 	Release()
 }
 
+// A Placer is an AddressSpace of a platform on which processes share addresses. Place is the part of the platform's
+// range in which a new program's memory is best put, and the same at every call; what is mapped elsewhere works, perhaps more slowly.
+type Placer interface {
+	Place() (lo, hi uint64)
+}
+
 // EventKind says why guest code stopped.
 type EventKind uint8
 

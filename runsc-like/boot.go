@@ -159,14 +159,14 @@ func (b *booter) run() (int, error) {
 	runtime.GOMAXPROCS(max(4, 2*runtime.NumCPU()))
 	b.phase("capabilities")
 	// 3. The platform.
-	p, err := ptrace.New(ptrace.Options{Memory: b.mem.File(), VDSO: vdso})
+	p, rules, err := b.newPlatform(vdso)
 	if err != nil {
 		return 0, err
 	}
 	b.phase("platform")
 	// 4. The filter. The local time zone is a file, which the log will need.
 	_, _ = time.Now().Zone()
-	rules := hostRules()
+	rules = append(rules, hostRules()...)
 	if err := sandbox.InstallFilter(rules, c.Debug); err != nil {
 		return 0, fmt.Errorf("confining the sentry: %w", err)
 	}
@@ -209,13 +209,7 @@ func (b *booter) run() (int, error) {
 // hostRules are the host calls that the sentry may make, from the packages that make them.
 func hostRules() []sandbox.Rule {
 	rules := sandbox.RuntimeRules()
-	for _, s := range ptrace.HostSyscalls() {
-		rule := sandbox.Rule{Nr: s.Nr, Why: s.Why}
-		for _, c := range s.Args {
-			rule.Args = append(rule.Args, sandbox.Cond{Arg: c.Arg, Mask: uint64(c.Mask), Value: uint64(c.Value), Not: c.Not})
-		}
-		rules = append(rules, rule)
-	}
+	rules = append(rules, ptraceRules()...)
 	for _, s := range host.HostSyscalls() {
 		rule := sandbox.Rule{Nr: s.Nr, Why: s.Why}
 		for _, c := range s.Args {

@@ -117,9 +117,9 @@ func (f *doFlags) config(args []string) (*config, error) {
 	switch f.platform {
 	case "auto":
 		c.Platform = "ptrace"
-	case "ptrace":
+	case "ptrace", "flat":
 	default:
-		return nil, fmt.Errorf("--platform: there is no platform %q; choose auto or ptrace", f.platform)
+		return nil, fmt.Errorf("--platform: there is no platform %q; choose auto, ptrace or flat", f.platform)
 	}
 	var err error
 	if c.Memory, err = parseSize(f.memory); err != nil {

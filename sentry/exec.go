@@ -269,13 +269,11 @@ func (k *Kernel) loadProgram(ctx vfs.Context, pr *program, name string, argv, en
 		}
 	}
 	size = (size + uint64(len(name)) + 4096 + arch.PageSize - 1) &^ (arch.PageSize - 1)
-	top := uint64(arch.MaxAddr)
-	if _, hi := k.Platform.Range(); hi < top {
-		top = hi
-	}
+	lo, top := pr.as.Area()
+	room := top - lo
 	top -= arch.PageSize
 	if random {
-		top -= randomBits(22) << arch.PageShift
+		top -= randomBits(22) << arch.PageShift % (room / 16)
 	}
 	prot := unix.PROT_READ | unix.PROT_WRITE
 	if pr.img.ExecStack {
@@ -571,7 +569,9 @@ func (t *Task) commitExec(pr *program) {
 		n.Time.freeze()
 		t.switchNamespaces(n)
 	}
-	t.UnshareFiles()
+	if t.files.Shared() {
+		t.setFiles(t.files.Clone())
+	}
 	t.files.CloseOnExec(t)
 	t.execSignals()
 

@@ -36,8 +36,17 @@ type Image struct {
 }
 
 // pieBase is where position-independent programs with an interpreter go, two thirds of
-// the address space as on Linux, before randomization.
+// the address space as on Linux, before randomization; in a smaller place, at its beginning.
 const pieBase = arch.MaxAddr/3*2&^(arch.PageSize-1) + arch.PageSize
+
+// pieAddr is a random address for such a program.
+func pieAddr(as *mm.AddressSpace) uint64 {
+	lo, hi := as.Area()
+	if lo < pieBase && hi > pieBase+1<<40 {
+		return pieBase + randomPages(28)
+	}
+	return lo + randomPages(28)%min((hi-lo)/4, 1<<30)&^(arch.PageSize-1)
+}
 
 // Opener finds the interpreter that a program names, and denies writing to it (vfs.OpenExec).
 type Opener func(path string) (*vfs.File, error)
@@ -158,7 +167,7 @@ func (h *header) load(ctx vfs.Context, as *mm.AddressSpace, f *vfs.File, where p
 		opts.Addr, opts.Length = usermem.Addr(h.lo), size
 		opts.Flags |= unix.MAP_FIXED_NOREPLACE | unix.MAP_FIXED
 	case placePIE:
-		opts.Addr = usermem.Addr(pieBase + randomPages(28))
+		opts.Addr = usermem.Addr(pieAddr(as))
 	}
 	if h.typ == etExec && where != placeFixed {
 		opts.Addr, opts.Length = usermem.Addr(h.lo), size

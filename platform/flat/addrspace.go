@@ -1,0 +1,347 @@
+package flat
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/tidwall/btree"
+	"golang.org/x/sys/unix"
+
+	"gosv.dev/platform"
+)
+
+// mapping is what is shown in a range, by start in addressSpace.maps.
+type mapping struct {
+	end, off uint64
+	prot     platform.Prot
+}
+
+// addressSpace implements platform.AddressSpace with mappings of the sentry's own process, or of a stub after it has moved.
+type addressSpace struct {
+	p     *Platform
+	moved atomic.Bool // set once, under mu: stub is valid
+	stub  platform.AddressSpace
+
+	mu    sync.Mutex
+	place span // given by Place, or empty
+	maps  btree.Map[uint64, mapping]
+}
+
+// Place is the range in which memory is best put. It is asked once, for a new program.
+func (as *addressSpace) Place() (lo, hi uint64) {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	if as.place.hi == 0 {
+		var ok bool
+		if as.place, ok = as.p.places.take(as); !ok {
+			// Too many processes. It will be in a stub, away from the others' places.
+			rlo, _ := as.p.Range()
+			as.place = span{rlo - margin, placesLo}
+		}
+	}
+	return as.place.lo + margin, as.place.hi - margin
+}
+
+func (as *addressSpace) check(addr, length uint64) error {
+	if addr%4096 != 0 || length%4096 != 0 || length == 0 || addr+length < addr {
+		return fmt.Errorf("flat: bad range %#x+%#x: %w", addr, length, unix.EINVAL)
+	}
+	if _, hi := as.p.Range(); addr+length > hi {
+		return fmt.Errorf("flat: bad range %#x+%#x: %w", addr, length, unix.EINVAL)
+	}
+	return nil
+}
+
+// Map implements platform.AddressSpace.
+func (as *addressSpace) Map(addr, length, off uint64, prot platform.Prot) error {
+	if err := as.check(addr, length); err != nil {
+		return err
+	}
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	if as.moved.Load() {
+		return as.stub.Map(addr, length, off, prot)
+	}
+	if addr < as.place.lo || addr+length > as.place.hi {
+		if !as.p.places.claim(as, addr, addr+length) {
+			if err := as.move("addresses that are taken"); err != nil {
+				return err
+			}
+			return as.stub.Map(addr, length, off, prot)
+		}
+	}
+	e := hostMap(addr, length, hostProt(prot), unix.MAP_SHARED|unix.MAP_FIXED, as.p.memFD, off)
+	if e == unix.ENOMEM {
+		if err := as.move("too many host mappings"); err != nil {
+			return err
+		}
+		return as.stub.Map(addr, length, off, prot)
+	}
+	if e != 0 {
+		return fmt.Errorf("host mapping %#x+%#x: %w", addr, length, e)
+	}
+	as.note(addr, addr+length, &mapping{off: off, prot: prot}, false)
+	return nil
+}
+
+// Unmap implements platform.AddressSpace.
+func (as *addressSpace) Unmap(addr, length uint64) error {
+	if err := as.check(addr, length); err != nil {
+		return err
+	}
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	if as.moved.Load() {
+		return as.stub.Unmap(addr, length)
+	}
+	if !as.shown(addr, addr+length) {
+		return nil
+	}
+	// Only what is its own: others may have something in the gaps.
+	var parts []span
+	as.each(addr, addr+length, func(lo, hi uint64, _ mapping) { parts = append(parts, span{lo, hi}) })
+	for i := 0; i < len(parts); {
+		lo, hi := parts[i].lo, parts[i].hi
+		for i++; i < len(parts) && parts[i].lo == hi; i++ {
+			hi = parts[i].hi
+		}
+		if e := hostUnmap(lo, hi-lo); e != 0 {
+			return fmt.Errorf("host munmap %#x+%#x: %w", lo, hi-lo, e)
+		}
+	}
+	as.note(addr, addr+length, nil, false)
+	return nil
+}
+
+// Protect implements platform.AddressSpace.
+func (as *addressSpace) Protect(addr, length uint64, prot platform.Prot) error {
+	if err := as.check(addr, length); err != nil {
+		return err
+	}
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	if as.moved.Load() {
+		return as.stub.Protect(addr, length, prot)
+	}
+	if e := hostProtect(addr, length, hostProt(prot)); e != 0 {
+		return fmt.Errorf("host mprotect %#x+%#x: %w", addr, length, e)
+	}
+	as.note(addr, addr+length, &mapping{prot: prot}, true)
+	return nil
+}
+
+func hostProt(p platform.Prot) uintptr {
+	var v uintptr
+	if p&platform.Read != 0 {
+		v |= unix.PROT_READ
+	}
+	if p&platform.Write != 0 {
+		v |= unix.PROT_WRITE
+	}
+	if p&platform.Exec != 0 {
+		v |= unix.PROT_EXEC
+	}
+	return v
+}
+
+// After implements platform.AddressSpace: changes are in force when they return.
+func (as *addressSpace) After(f func()) {
+	as.mu.Lock()
+	moved := as.moved.Load()
+	as.mu.Unlock()
+	if moved {
+		as.stub.After(f)
+		return
+	}
+	f()
+}
+
+// Sync implements platform.AddressSpace.
+func (as *addressSpace) Sync() error {
+	if as.moved.Load() {
+		return as.stub.Sync()
+	}
+	return nil
+}
+
+// Mappings implements platform.AddressSpace.
+func (as *addressSpace) Mappings() int {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	if as.moved.Load() {
+		return as.stub.Mappings()
+	}
+	return as.maps.Len()
+}
+
+// Release implements platform.AddressSpace.
+func (as *addressSpace) Release() {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	if as.moved.Load() {
+		as.stub.Release()
+	}
+	as.clear()
+	as.p.places.forget(as.p.places.release(as))
+	as.maps.Clear()
+}
+
+// clear unmaps everything from the sentry's process. mu is held.
+func (as *addressSpace) clear() {
+	as.maps.Scan(func(lo uint64, m mapping) bool {
+		if e := hostUnmap(lo, m.end-lo); e != 0 {
+			panic(fmt.Sprintf("flat: munmap of a guest's memory: %v", e))
+		}
+		return true
+	})
+}
+
+// move takes the address space to a stub, for good. Contexts that run guest code meanwhile see the same memory, until
+// they fault or return; then they go on there. mu is held.
+func (as *addressSpace) move(why string) error {
+	stub, err := as.p.stubs.NewAddressSpace()
+	if err != nil {
+		return err
+	}
+	as.maps.Scan(func(lo uint64, m mapping) bool {
+		err = stub.Map(lo, m.end-lo, m.off, m.prot)
+		return err == nil
+	})
+	if err != nil {
+		stub.Release()
+		return err
+	}
+	as.p.noteMove(why)
+	as.stub = stub
+	as.moved.Store(true)
+	// The addresses stay its own until Release: no other process may be shown where a thread of this one may still be.
+	as.clear()
+	as.maps.Clear()
+	return nil
+}
+
+// mustMove is move for a context that cannot go on here.
+func (as *addressSpace) mustMove(why string) error {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	if as.moved.Load() {
+		return nil
+	}
+	return as.move(why)
+}
+
+// allows tells whether the process shows addr with a right.
+func (as *addressSpace) allows(addr uint64, access platform.Access) bool {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	ok := false
+	as.maps.Descend(addr, func(_ uint64, m mapping) bool {
+		if m.end > addr {
+			switch access {
+			case platform.AccessWrite:
+				ok = m.prot&platform.Write != 0
+			case platform.AccessExec:
+				ok = m.prot&platform.Exec != 0
+			default:
+				ok = true
+			}
+		}
+		return false
+	})
+	return ok
+}
+
+// shown tells whether anything is mapped in [lo, hi).
+func (as *addressSpace) shown(lo, hi uint64) bool {
+	found := false
+	as.maps.Descend(hi-1, func(_ uint64, m mapping) bool {
+		found = m.end > lo
+		return false
+	})
+	return found
+}
+
+// each calls f for the parts of mappings in [lo, hi), in order.
+func (as *addressSpace) each(lo, hi uint64, f func(lo, hi uint64, m mapping)) {
+	start := lo
+	as.maps.Descend(lo, func(at uint64, m mapping) bool {
+		if m.end > lo {
+			start = at
+		}
+		return false
+	})
+	as.maps.Ascend(start, func(at uint64, m mapping) bool {
+		if at >= hi {
+			return false
+		}
+		if a, b := max(at, lo), min(m.end, hi); a < b {
+			m.off += a - at
+			f(a, b, m)
+		}
+		return true
+	})
+}
+
+// note makes maps say what [lo, hi) shows now: nothing, another mapping, or what it showed with other rights.
+func (as *addressSpace) note(lo, hi uint64, now *mapping, protect bool) {
+	type piece struct {
+		lo uint64
+		m  mapping
+	}
+	var buf [8]piece
+	old := buf[:0]
+	start := lo
+	as.maps.Descend(lo, func(at uint64, m mapping) bool {
+		if m.end > lo {
+			start = at
+		}
+		return false
+	})
+	as.maps.Ascend(start, func(at uint64, m mapping) bool {
+		if at >= hi {
+			return false
+		}
+		old = append(old, piece{at, m})
+		return true
+	})
+	for _, p := range old {
+		if p.lo >= lo {
+			as.maps.Delete(p.lo)
+		}
+	}
+	for _, p := range old {
+		if p.lo < lo {
+			as.maps.Set(p.lo, mapping{lo, p.m.off, p.m.prot})
+		}
+		if p.m.end > hi {
+			as.maps.Set(hi, mapping{p.m.end, p.m.off + hi - p.lo, p.m.prot})
+		}
+		if protect {
+			a, b := max(p.lo, lo), min(p.m.end, hi)
+			as.maps.Set(a, mapping{b, p.m.off + a - p.lo, now.prot})
+		}
+	}
+	if now != nil && !protect {
+		as.maps.Set(lo, mapping{hi, now.off, now.prot})
+	}
+	if now != nil {
+		as.join(lo)
+		as.join(hi)
+	}
+}
+
+// join merges the mappings that meet at addr, as the host does.
+func (as *addressSpace) join(addr uint64) {
+	right, ok := as.maps.Get(addr)
+	if !ok {
+		return
+	}
+	as.maps.Descend(addr-1, func(at uint64, m mapping) bool {
+		if m.end == addr && m.prot == right.prot && m.off+addr-at == right.off {
+			as.maps.Delete(addr)
+			as.maps.Set(at, mapping{right.end, m.off, m.prot})
+		}
+		return false
+	})
+}

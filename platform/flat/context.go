@@ -1,0 +1,289 @@
+package flat
+
+import (
+	"encoding/binary"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"gosv.dev/platform"
+	"gosv.dev/platform/arch"
+)
+
+// context implements platform.Context.
+type context struct {
+	p *Platform
+
+	// Owned by the context's goroutine.
+	fp            []byte // vector registers saved by hand
+	image         []byte // an XSAVE image
+	fpAt, imageAt uintptr
+	fpImage       uint64           // the state is in image
+	stub          platform.Context // made when it first needs one
+	onStub        bool             // the floating point state is with stub
+	as            *addressSpace    // where it was last
+
+	// Why enter returned.
+	event, sig, addr, errCode, trapno, arch uint64
+	code                                    int64
+
+	began   time.Time
+	cpuTime atomic.Int64
+
+	// Atomic, but for the goroutine itself between entersyscall and exitsyscall.
+	interrupt uint32 // Interrupt was called and has not been reported
+	tid       uint32 // the host thread that runs its guest code, or 0
+	other     atomic.Pointer[platform.Context]
+}
+
+// Interrupt implements platform.Context.
+func (c *context) Interrupt() {
+	if atomic.SwapUint32(&c.interrupt, 1) != 0 {
+		return
+	}
+	if tid := atomic.LoadUint32(&c.tid); tid != 0 {
+		unix.Tgkill(int(ownPID), int(tid), interruptSignal)
+	}
+	if s := c.other.Load(); s != nil {
+		(*s).Interrupt()
+	}
+}
+
+const userEnd = 0x7ffffffff000
+
+var generalProtection = platform.Event{Kind: platform.Exception, Signal: int(unix.SIGSEGV), Code: siKernel}
+
+const siKernel = 0x80
+
+// Switch implements platform.Context.
+func (c *context) Switch(pas platform.AddressSpace, st *arch.State, step bool) (platform.Event, error) {
+	as := pas.(*addressSpace)
+	if c.as != as {
+		c.as = as
+		if c.onStub && !as.moved.Load() {
+			c.fromStub()
+		}
+	}
+	if st.Fs_base >= userEnd || st.Gs_base >= userEnd {
+		return generalProtection, nil
+	}
+	for {
+		if as.moved.Load() {
+			return c.switchStub(as, st, step)
+		}
+		if why := needsStub(st, step); why != "" {
+			if err := as.mustMove(why); err != nil {
+				return platform.Event{}, err
+			}
+			continue
+		}
+		if st.Rip >= userEnd {
+			return generalProtection, nil
+		}
+		if atomic.LoadUint32(&c.interrupt) != 0 {
+			atomic.StoreUint32(&c.interrupt, 0)
+			st.Orig_rax = arch.NoSyscall
+			return platform.Event{Kind: platform.Interrupted}, nil
+		}
+		if !c.enter(st) {
+			if err := c.p.newVCPU(); err != nil {
+				return platform.Event{}, err
+			}
+			continue
+		}
+		st.Cs, st.Ss, st.Ds, st.Es, st.Fs, st.Gs = arch.UserCS, arch.UserSS, 0, 0, 0, 0
+		switch c.event {
+		case eventSyscall:
+			st.Orig_rax, st.Rax = st.Rax, enosys
+			return platform.Event{Kind: platform.Syscall}, nil
+		case eventSignal:
+			if ev, ok := c.signal(as, st); ok {
+				return ev, nil
+			}
+		}
+	}
+}
+
+const enosys = ^uint64(unix.ENOSYS) + 1
+
+// needsStub says why this state cannot run here, or "".
+func needsStub(st *arch.State, step bool) string {
+	switch {
+	case step || st.Eflags&arch.FlagTF != 0:
+		return "single steps"
+	case st.Gs_base != 0:
+		return "GS"
+	}
+	return ""
+}
+
+// signal makes an event of the signal that stopped the guest. False: there is none, or not any more.
+func (c *context) signal(as *addressSpace, st *arch.State) (platform.Event, bool) {
+	st.Orig_rax = arch.NoSyscall
+	st.Gs_base = 0
+	sig := unix.Signal(c.sig)
+	switch sig {
+	case unix.SIGSYS:
+		const userDispatch = 2
+		const archX86_64 = 0xc000003e
+		if c.code != userDispatch {
+			return platform.Event{}, false
+		}
+		if c.arch>>32 != archX86_64 {
+			return generalProtection, true
+		}
+		st.Orig_rax, st.Rax = st.Rax, enosys
+		return platform.Event{Kind: platform.Syscall}, true
+	case unix.SIGSEGV, unix.SIGBUS, unix.SIGFPE, unix.SIGILL, unix.SIGTRAP:
+	default:
+		return platform.Event{}, false // an interruption, or Go's
+	}
+	if c.code <= 0 {
+		return platform.Event{}, false // sent by somebody on the host
+	}
+	ev := platform.Event{Kind: platform.Exception, Signal: int(sig), Code: int32(c.code), Addr: c.addr}
+	switch {
+	case sig == unix.SIGSEGV && c.trapno == trapPageFault:
+		ev.Kind = platform.Fault
+		switch {
+		case c.errCode&pfInstr != 0:
+			ev.Access = platform.AccessExec
+		case c.errCode&pfWrite != 0:
+			ev.Access = platform.AccessWrite
+		}
+		if as.moved.Load() || as.allows(c.addr&^(arch.PageSize-1), ev.Access) {
+			// Another thread has mapped it since, or taken everything to a stub.
+			return ev, false
+		}
+	case sig == unix.SIGSEGV || sig == unix.SIGTRAP && ev.Code == siKernel:
+		ev.Addr = 0
+	}
+	return ev, true
+}
+
+// Parts of what the processor says of an exception.
+const (
+	trapPageFault = 14
+	pfWrite       = 1 << 1
+	pfInstr       = 1 << 4
+)
+
+// switchStub is Switch in a stub.
+func (c *context) switchStub(as *addressSpace, st *arch.State, step bool) (platform.Event, error) {
+	if !c.onStub {
+		if c.stub == nil {
+			c.stub = c.p.stubs.NewContext()
+		}
+		image, err := c.FP()
+		if err != nil {
+			return platform.Event{}, err
+		}
+		if err := c.stub.SetFP(image); err != nil {
+			return platform.Event{}, err
+		}
+		c.onStub = true
+		c.other.Store(&c.stub)
+		if atomic.LoadUint32(&c.interrupt) != 0 {
+			c.stub.Interrupt() // it may have come before other was there
+		}
+	}
+	for {
+		ev, err := c.stub.Switch(as.stub, st, step)
+		switch {
+		case ev.Kind == platform.Interrupted:
+			atomic.StoreUint32(&c.interrupt, 0)
+		case err == nil && ev.Kind == platform.Fault && ev.Access == platform.AccessExec && ev.Addr == st.Rip && c.p.o.HostVDSO.has(st.Rip):
+			// The program knows the vDSO where the sentry has it.
+			st.Rip += c.p.o.StubVDSO - c.p.o.HostVDSO.Start
+			continue
+		}
+		return ev, err
+	}
+}
+
+// fromStub brings the floating point state back.
+func (c *context) fromStub() {
+	c.other.Store(nil)
+	c.onStub = false
+	if image, err := c.stub.FP(); err != nil || c.SetFP(image) != nil {
+		c.ResetFP()
+	}
+	c.cpuTime.Add(c.stub.CPUTime())
+	c.stub.Release()
+	c.stub = nil
+}
+
+// Layout of an XSAVE image.
+const (
+	fxsaveSize  = 512
+	xstateBV    = 512
+	xcompBV     = 520
+	xsaveHeader = 64
+	fxsaveMXCSR = 24
+)
+
+// FP implements platform.Context.
+func (c *context) FP() ([]byte, error) {
+	if c.onStub {
+		return c.stub.FP()
+	}
+	if c.fpImage == 0 {
+		clear(c.image[fxsaveSize : fxsaveSize+xsaveHeader])
+		packFP(c.fpAt, c.imageAt, c.p.fpu.avx512, c.p.fpu.mask)
+		c.fpImage = 1
+	}
+	return c.image, nil
+}
+
+// SetFP implements platform.Context.
+func (c *context) SetFP(image []byte) error {
+	if c.onStub {
+		return c.stub.SetFP(image)
+	}
+	if len(image) < fxsaveSize {
+		return unix.EINVAL
+	}
+	full := make([]byte, len(c.image))
+	copy(full, c.p.fpu.init)
+	n := copy(full, image)
+	le := binary.LittleEndian
+	if n < fxsaveSize+xsaveHeader { // FXSAVE only: x87 and SSE
+		copy(full[fxsaveSize:], c.p.fpu.init[fxsaveSize:])
+		le.PutUint64(full[xstateBV:], 3)
+	}
+	if le.Uint32(full[fxsaveMXCSR:])&^c.p.fpu.mxcsrMask != 0 || le.Uint64(full[xcompBV:]) != 0 || le.Uint64(full[xstateBV:])&^c.p.fpu.mask != 0 {
+		return unix.EINVAL
+	}
+	clear(full[xcompBV : fxsaveSize+xsaveHeader])
+	copy(c.image, full)
+	c.fpImage = 1
+	return nil
+}
+
+// ResetFP implements platform.Context.
+func (c *context) ResetFP() {
+	if c.onStub {
+		c.stub.ResetFP()
+		return
+	}
+	copy(c.image, c.p.fpu.init)
+	c.fpImage = 1
+}
+
+// CPUTime implements platform.Context.
+func (c *context) CPUTime() int64 {
+	n := c.cpuTime.Load()
+	if c.stub != nil {
+		n += c.stub.CPUTime()
+	}
+	return n
+}
+
+// Release implements platform.Context.
+func (c *context) Release() {
+	if c.stub != nil {
+		c.other.Store(nil)
+		c.stub.Release()
+	}
+}

@@ -1,0 +1,27 @@
+// Package flat runs guest code in the sentry's own address space: guest memory is mapped at guest addresses in the sentry's
+// process, the sentry enters the guest with a jump, and a rewritten system call comes back with a jump. It is a fast tier over
+// another platform, the stubs: a process is here while it can be, and moves to a stub, once and until its next exec, when it
+// must (see addressSpace.move).
+//
+// Nothing separates guest and sentry. What contains both is the sandbox around the process.
+//
+// # Who has which register
+//
+// GS base names the control block (vcpu) of a host thread that has run guest code. It is inherited by host threads that such a thread
+// makes, so a block counts only where its FS base or its thread id is the thread's own. FS base is the guest's from the end of
+// entering to the end of leaving, and Go's otherwise. The first byte of the block says "in the guest", and is the selector of Syscall User
+// Dispatch: while it is set the host turns every system call from outside of switch_amd64.s into SIGSYS.
+//
+// # Signals
+//
+// Every handler of the Go runtime has ours (sigentry) before it. By the interrupted address it tells the cases apart: in the sentry, Go's
+// handler runs; while leaving, the signal is put off; while entering, the entry is abandoned; in the guest, its registers
+// go to the State and the sentry goes on, which sends the signal to itself once more if it was for Go.
+//
+// # Floating point
+//
+// The host's threads have x87 and whatever else is not saved by hand in its initial state while the sentry runs; vector registers are
+// free. A guest that uses what is not saved by hand (XGETBV tells) pays for XSAVE.
+//
+// Lock order: Platform.mu and addressSpace.mu are never held together but Platform.mu inside addressSpace.mu; the stubs' locks are inside both.
+package flat

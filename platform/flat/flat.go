@@ -1,0 +1,131 @@
+package flat
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"gosv.dev/platform"
+)
+
+// Options are what a Platform is made of.
+type Options struct {
+	// Memory is the memfd of the flat memory.
+	Memory *os.File
+	// Stubs is the platform that processes move to. The flat platform closes it.
+	Stubs platform.Platform
+	// HostVDSO is where the host has put its vDSO in this process, which guests use, and StubVDSO where it is in stubs. Zero: there is none.
+	HostVDSO Image
+	StubVDSO uint64
+	// OnMove is told, if not nil, when a process moves to a stub, and why.
+	OnMove func(why string)
+}
+
+// Image is a range of addresses.
+type Image struct{ Start, End uint64 }
+
+func (i Image) has(addr uint64) bool { return i.Start <= addr && addr < i.End }
+
+// Platform implements platform.Platform.
+type Platform struct {
+	memFD uintptr
+	stubs platform.Platform
+	fpu   fpu
+	moves atomic.Int64
+	o     Options
+
+	mu     sync.Mutex
+	blocks []byte // of vcpus, not used yet
+	places places
+}
+
+// New makes the platform, for the rest of the process's life: signal handlers stay. It must be called before the
+// process confines itself; HostSyscalls lists what is needed afterwards. The error says what the host lacks.
+func New(o Options) (*Platform, error) {
+	if o.Memory == nil || o.Stubs == nil {
+		return nil, errors.New("flat: no flat memory, or no platform below")
+	}
+	p := &Platform{memFD: o.Memory.Fd(), stubs: o.Stubs, o: o}
+	if err := p.probe(); err != nil {
+		return nil, fmt.Errorf("flat: %w", err)
+	}
+	p.places.init()
+	return p, nil
+}
+
+// probe finds out whether the host has what is needed, and prepares it.
+func (p *Platform) probe() (err error) {
+	const hwcap2FSGSBase = 2
+	if hwcap2()&hwcap2FSGSBase == 0 {
+		return errors.New("the host does not let programs write the FS and GS base (FSGSBASE, Linux 5.9)")
+	}
+	if p.fpu, err = readFPU(); err != nil {
+		return err
+	}
+	ownPID = uintptr(unix.Getpid())
+	if err := takeSignals(); err != nil {
+		return err
+	}
+	// The thread that asks is the first that can run guests.
+	return p.newVCPU()
+}
+
+// hwcap2 is AT_HWCAP2.
+func hwcap2() uintptr {
+	const atHwcap2 = 26
+	v, err := unix.Auxv()
+	if err != nil {
+		return 0
+	}
+	for _, pair := range v {
+		if pair[0] == atHwcap2 {
+			return pair[1]
+		}
+	}
+	return 0
+}
+
+// Name implements platform.Platform.
+func (p *Platform) Name() string { return "flat" }
+
+// Range implements platform.Platform.
+func (p *Platform) Range() (lo, hi uint64) { return p.stubs.Range() }
+
+// Moves is how many processes had to move to a stub.
+func (p *Platform) Moves() int64 { return p.moves.Load() }
+
+// NewAddressSpace implements platform.Platform.
+func (p *Platform) NewAddressSpace() (platform.AddressSpace, error) {
+	return &addressSpace{p: p}, nil
+}
+
+// NewContext implements platform.Platform.
+func (p *Platform) NewContext() platform.Context {
+	c := &context{p: p, fp: make([]byte, fpSize), image: aligned(p.fpu.size)}
+	c.fpAt, c.imageAt = address(c.fp), address(c.image)
+	c.ResetFP()
+	return c
+}
+
+// Close implements platform.Platform.
+func (p *Platform) Close() error { return p.stubs.Close() }
+
+// VDSO is where guests find the host's vDSO (AT_SYSINFO_EHDR), or 0.
+func (p *Platform) VDSO() uint64 {
+	if p.o.StubVDSO == 0 {
+		return 0
+	}
+	return p.o.HostVDSO.Start
+}
+
+// noteMove counts and tells.
+func (p *Platform) noteMove(why string) {
+	p.moves.Add(1)
+	if p.o.OnMove != nil {
+		p.o.OnMove(why)
+	}
+}

@@ -1,0 +1,143 @@
+package flat
+
+import (
+	"sync"
+
+	"github.com/tidwall/btree"
+	"golang.org/x/sys/unix"
+)
+
+// Processes share the sentry's addresses. Each that begins with an exec gets a range of its own, in which its memory is placed
+// unless it asks for something else; what it asks for elsewhere it gets if nobody has it.
+
+const (
+	placesLo  = 0x1000_0000_0000
+	placesHi  = 0x5f00_0000_0000
+	placeSize = 256 << 30
+	// margin at both ends of a place is for trampolines.
+	margin = 16 << 20
+)
+
+type span struct{ lo, hi uint64 }
+
+// places knows which addresses of the process belong to which address space.
+type places struct {
+	mu    sync.Mutex
+	free  []uint64 // beginnings of places, the next one last
+	taken btree.Map[uint64, taken]
+}
+
+type taken struct {
+	hi uint64
+	by *addressSpace
+}
+
+func (l *places) init() {
+	for at := uint64(placesHi - placeSize); at >= placesLo; at -= placeSize {
+		l.free = append(l.free, at)
+	}
+}
+
+// take gives as a place, if there is one.
+func (l *places) take(as *addressSpace) (span, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for n := len(l.free); n > 0; n = len(l.free) {
+		at := l.free[n-1]
+		l.free = l.free[:n-1]
+		if !hostFree(at, placeSize) || l.overlaps(at, at+placeSize) {
+			continue // the sentry itself has something there
+		}
+		l.taken.Set(at, taken{at + placeSize, as})
+		return span{at, at + placeSize}, true
+	}
+	return span{}, false
+}
+
+// overlaps tells whether anybody has a part of [lo, hi). mu is held.
+func (l *places) overlaps(lo, hi uint64) bool {
+	found := false
+	l.taken.Descend(hi-1, func(_ uint64, t taken) bool {
+		found = t.hi > lo
+		return false
+	})
+	return found
+}
+
+// claim makes [lo, hi) as's own. False if a part of it is somebody else's, or the sentry's.
+func (l *places) claim(as *addressSpace, lo, hi uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var mine []span
+	ok := true
+	l.taken.Descend(hi-1, func(at uint64, t taken) bool {
+		if t.hi <= lo {
+			return false
+		}
+		if t.by != as {
+			ok = false
+			return false
+		}
+		mine = append(mine, span{at, t.hi})
+		return true
+	})
+	if !ok {
+		return false
+	}
+	// mine goes down; the gaps between must be free.
+	at := hi
+	var gaps []span
+	for _, m := range mine {
+		if m.hi < at {
+			gaps = append(gaps, span{m.hi, at})
+		}
+		at = m.lo
+	}
+	if at > lo {
+		gaps = append(gaps, span{lo, at})
+	}
+	for _, g := range gaps {
+		if !hostFree(g.lo, g.hi-g.lo) {
+			return false
+		}
+	}
+	for _, g := range gaps {
+		l.taken.Set(g.lo, taken{g.hi, as})
+	}
+	return true
+}
+
+// release gives back what as has; nothing of it is mapped any more.
+func (l *places) release(as *addressSpace) []span {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var mine []span
+	l.taken.Scan(func(at uint64, t taken) bool {
+		if t.by == as {
+			mine = append(mine, span{at, t.hi})
+		}
+		return true
+	})
+	return mine
+}
+
+// forget makes places free again.
+func (l *places) forget(mine []span) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, m := range mine {
+		l.taken.Delete(m.lo)
+		if m.hi-m.lo == placeSize && m.lo >= placesLo && m.hi <= placesHi && m.lo%placeSize == 0 {
+			l.free = append(l.free, m.lo)
+		}
+	}
+}
+
+// hostFree tells whether the process has nothing mapped in a range.
+func hostFree(addr, length uint64) bool {
+	const fixedNoReplace = 0x100000
+	if hostMap(addr, length, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE|fixedNoReplace, ^uintptr(0), 0) != 0 {
+		return false
+	}
+	return hostUnmap(addr, length) == 0
+}

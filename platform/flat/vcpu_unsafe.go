@@ -1,0 +1,259 @@
+package flat
+
+import (
+	"fmt"
+	"runtime"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"gosv.dev/platform/arch"
+)
+
+// vcpu is the control block of a host thread, outside the Go heap. switch_amd64.s knows the offsets.
+type vcpu struct {
+	inGuest uint64  // first byte: the selector of Syscall User Dispatch
+	leave   uintptr // sites.LeaveSlot
+	self    uintptr
+	goFS    uintptr
+	goSP    uintptr
+	goBP    uintptr
+	st      uintptr // *arch.State
+	fp      uintptr // vector registers saved by hand
+	image   uintptr // an XSAVE image
+	fpImage uint64  // the state is in image
+	full    uint64  // all registers and flags are to be restored, RCX and R11 too
+	rip     uint64
+	event   uint64
+	pending uint64 // signals that came while they could not be handled
+	tid     uint64
+	sig     uint64
+	code    int64
+	addr    uint64
+	errCode uint64
+	trapno  uint64
+	arch    uint64 // of a SIGSYS, in the upper half
+	avx512  uint64
+	slow    uint64 // XINUSE bits that are not saved by hand
+	cap     uint64 // size of image
+	xmask   uint64
+	init    uintptr // an XSAVE image of the initial state
+	tidAt   uintptr // where to say that tid runs this context
+	intAt   uintptr // whether the context is to be interrupted
+	_       [32]byte
+}
+
+const (
+	eventRetry = iota
+	eventSyscall
+	eventSignal
+)
+
+// interruptSignal makes a thread leave the guest. Go uses it for nothing.
+const interruptSignal = 63
+
+// fpSize is the size of the area for what is saved by hand.
+const fpSize = 2112 + 64
+
+func current() *vcpu
+func takePending(v *vcpu) uint64
+func setGS(v uintptr)
+func fsBase() uintptr
+func xgetbv(index uint32) uint64
+func cpuid(leaf, sub uint32) (a, b, c, d uint32)
+func packFP(fp, image uintptr, avx512, mask uint64)
+func saveInit(image uintptr, mask uint64)
+func enter(v *vcpu)
+func textAddrs() (lo, hi, leave, sigentry, restorer uintptr)
+
+//go:linkname entersyscall runtime.entersyscall
+func entersyscall()
+
+//go:linkname exitsyscall runtime.exitsyscall
+func exitsyscall()
+
+// goHandlers are the handlers that Go has for each signal.
+var goHandlers [65]uintptr
+
+// sigaction is the kernel's struct.
+type sigaction struct{ handler, flags, restorer, mask uintptr }
+
+// takeSignals puts sigentry before all handlers there are.
+func takeSignals() error {
+	_, _, _, entry, restorer := textAddrs()
+	const (
+		saSiginfo  = 4
+		saOnStack  = 0x08000000
+		saRestorer = 0x04000000
+	)
+	for sig := uintptr(1); sig <= 64; sig++ {
+		var old sigaction
+		if _, _, e := syscall.RawSyscall6(unix.SYS_RT_SIGACTION, sig, 0, uintptr(unsafe.Pointer(&old)), 8, 0, 0); e != 0 {
+			continue
+		}
+		if old.handler == entry || old.handler <= 1 && sig != interruptSignal && sig != uintptr(unix.SIGSYS) {
+			continue
+		}
+		goHandlers[sig] = old.handler
+		now := sigaction{handler: entry, flags: old.flags | saSiginfo | saOnStack | saRestorer, restorer: restorer, mask: ^uintptr(0)}
+		if _, _, e := syscall.RawSyscall6(unix.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(&now)), 0, 8, 0, 0); e != 0 {
+			return fmt.Errorf("rt_sigaction(%d): %w", sig, e)
+		}
+	}
+	return nil
+}
+
+// newVCPU makes the calling host thread one that can run guests.
+func (p *Platform) newVCPU() error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	v := p.allocVCPU()
+	lo, hi, leave, _, _ := textAddrs()
+	*v = vcpu{leave: leave, self: uintptr(unsafe.Pointer(v)), goFS: fsBase(), tid: uint64(unix.Gettid()),
+		avx512: p.fpu.avx512, slow: p.fpu.slow, cap: p.fpu.size, xmask: p.fpu.mask, init: uintptr(unsafe.Pointer(&p.fpu.init[0]))}
+	const on = 1
+	if _, _, e := syscall.RawSyscall6(unix.SYS_PRCTL, prSetSyscallUserDispatch, on, lo, hi-lo, v.self, 0); e != 0 {
+		return fmt.Errorf("PR_SET_SYSCALL_USER_DISPATCH: %w", e)
+	}
+	setGS(v.self)
+	return nil
+}
+
+// allocVCPU takes a block. Blocks of threads that have ended are not used again: there are few.
+func (p *Platform) allocVCPU() *vcpu {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.blocks) < int(unsafe.Sizeof(vcpu{})) {
+		b, err := unix.Mmap(-1, 0, 16*4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+		if err != nil {
+			panic(fmt.Sprintf("flat: memory for threads: %v", err))
+		}
+		p.blocks = b
+	}
+	v := (*vcpu)(unsafe.Pointer(&p.blocks[0]))
+	p.blocks = p.blocks[unsafe.Sizeof(vcpu{}):]
+	return v
+}
+
+// enter runs guest code on a vcpu until an event. False: the calling thread has no vcpu yet.
+//
+// From entersyscall to exitsyscall the goroutine stays on its thread, and the scheduler gives its place to others if that
+// takes long. No stack may grow in between.
+//
+//go:nosplit
+//go:norace
+func (c *context) enter(st *arch.State) bool {
+	entersyscall()
+	v := current()
+	if v == nil {
+		exitsyscall()
+		return false
+	}
+	v.st = uintptr(unsafe.Pointer(st))
+	v.fp, v.image, v.fpImage = c.fpAt, c.imageAt, c.fpImage
+	v.tidAt, v.intAt = uintptr(unsafe.Pointer(&c.tid)), uintptr(unsafe.Pointer(&c.interrupt))
+	v.full = 1
+	if st.Rcx == st.Rip && st.R11 == st.Eflags {
+		v.full = 0
+	}
+	enter(v)
+	c.tid = 0
+	c.event = v.event
+	if c.event != eventRetry {
+		c.fpImage = v.fpImage
+		if c.event == eventSignal {
+			c.sig, c.code, c.addr, c.errCode, c.trapno, c.arch = v.sig, v.code, v.addr, v.errCode, v.trapno, v.arch
+		}
+	}
+	if v.pending != 0 {
+		// What came for Go is sent once more, now that its handler can run.
+		again := takePending(v) &^ (1 << interruptSignal)
+		for sig := uintptr(1); again != 0; sig++ {
+			again >>= 1
+			if again&1 != 0 {
+				syscall.RawSyscall(unix.SYS_TGKILL, ownPID, uintptr(v.tid), sig)
+			}
+		}
+	}
+	exitsyscall()
+	return true
+}
+
+// ownPID is the sentry's.
+var ownPID uintptr
+
+// fpu is what the processor has of floating point and vector registers.
+type fpu struct {
+	avx512, slow, size, mask uint64
+	mxcsrMask                uint32
+	init                     []byte
+}
+
+// aligned is n bytes at a multiple of 64. They are not moved.
+func aligned(n uint64) []byte {
+	b := make([]byte, n+63)
+	skip := -uintptr(unsafe.Pointer(&b[0])) & 63
+	return b[skip:][:n:n]
+}
+
+func address(b []byte) uintptr { return uintptr(unsafe.Pointer(&b[0])) }
+
+// readFPU looks at the processor.
+func readFPU() (f fpu, err error) {
+	const (
+		osxsave = 1 << 27
+		x87     = 1 << 0
+		sse     = 1 << 1
+		avx     = 1 << 2
+		avx512  = 7 << 5
+		pkru    = 1 << 9
+		amx     = 3 << 17
+	)
+	if _, _, c, _ := cpuid(1, 0); c&osxsave == 0 {
+		return f, fmt.Errorf("the processor has no XSAVE")
+	}
+	enabled := xgetbv(0)
+	_, size, _, _ := cpuid(13, 0)
+	a, _, _, _ := cpuid(13, 1)
+	switch {
+	case enabled&avx == 0:
+		return f, fmt.Errorf("the processor has no AVX")
+	case a&4 == 0:
+		return f, fmt.Errorf("the processor does not tell what is in use (XGETBV with ECX=1)")
+	}
+	hand := uint64(sse | avx)
+	if enabled&avx512 == avx512 {
+		f.avx512 = 1
+		hand |= avx512
+	}
+	// Protection keys are not a guest's; the tiles of AMX need a permission that nobody asks for.
+	f.mask = enabled &^ (pkru | amx)
+	f.slow = f.mask &^ hand
+	f.size = uint64(size)
+	f.init = aligned(f.size)
+	*(*uint32)(unsafe.Pointer(&f.init[24])) = 0x1f80
+	saveInit(address(f.init), f.mask)
+	f.mxcsrMask = *(*uint32)(unsafe.Pointer(&f.init[28]))
+	if f.mxcsrMask == 0 {
+		f.mxcsrMask = 0xffbf
+	}
+	clear(f.init[512:576])
+	return f, nil
+}
+
+// hostMap, hostUnmap and hostProtect change mappings of the process.
+func hostMap(addr, length uint64, prot, flags, fd uintptr, off uint64) syscall.Errno {
+	_, _, e := syscall.RawSyscall6(unix.SYS_MMAP, uintptr(addr), uintptr(length), prot, flags, fd, uintptr(off))
+	return e
+}
+
+func hostUnmap(addr, length uint64) syscall.Errno {
+	_, _, e := syscall.RawSyscall(unix.SYS_MUNMAP, uintptr(addr), uintptr(length), 0)
+	return e
+}
+
+func hostProtect(addr, length uint64, prot uintptr) syscall.Errno {
+	_, _, e := syscall.RawSyscall(unix.SYS_MPROTECT, uintptr(addr), uintptr(length), prot)
+	return e
+}

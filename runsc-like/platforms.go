@@ -1,0 +1,59 @@
+package main
+
+import (
+	"gosv.dev/platform"
+	"gosv.dev/platform/flat"
+	"gosv.dev/platform/ptrace"
+	"gosv.dev/runsc-like/sandbox"
+)
+
+// vdsoPlatform is a platform that shows the host's vDSO to guests.
+type vdsoPlatform interface {
+	platform.Platform
+	VDSO() uint64 // its address, or 0
+}
+
+// newPlatform makes the platform that was asked for, and the rules for the host calls that it makes beyond those of ptrace.
+func (b *booter) newPlatform(vdso *ptrace.VDSO) (vdsoPlatform, []sandbox.Rule, error) {
+	stubs, err := ptrace.New(ptrace.Options{Memory: b.mem.File(), VDSO: vdso})
+	if err != nil || b.config.Platform != "flat" {
+		return stubs, nil, err
+	}
+	o := flat.Options{Memory: b.mem.File(), Stubs: stubs, StubVDSO: stubs.VDSO(), OnMove: func(why string) {
+		b.log.Debug("a process moves to a stub", "why", why)
+	}}
+	if vdso != nil {
+		o.HostVDSO.Start, o.HostVDSO.End = vdso.Image()
+	}
+	p, err := flat.New(o)
+	if err != nil {
+		return nil, nil, err
+	}
+	return p, flatRules(p), nil
+}
+
+// ptraceRules are the host calls of the ptrace platform.
+func ptraceRules() []sandbox.Rule {
+	var rules []sandbox.Rule
+	for _, s := range ptrace.HostSyscalls() {
+		rule := sandbox.Rule{Nr: s.Nr, Why: s.Why}
+		for _, c := range s.Args {
+			rule.Args = append(rule.Args, sandbox.Cond{Arg: c.Arg, Mask: uint64(c.Mask), Value: uint64(c.Value), Not: c.Not})
+		}
+		rules = append(rules, rule)
+	}
+	return rules
+}
+
+// flatRules are those of the flat platform.
+func flatRules(p *flat.Platform) []sandbox.Rule {
+	var rules []sandbox.Rule
+	for _, s := range p.HostSyscalls() {
+		rule := sandbox.Rule{Nr: s.Nr, Why: s.Why}
+		for _, c := range s.Args {
+			rule.Args = append(rule.Args, sandbox.Cond{Arg: c.Arg, Mask: c.Mask, Value: c.Value})
+		}
+		rules = append(rules, rule)
+	}
+	return rules
+}
