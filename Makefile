@@ -1,5 +1,6 @@
 # make run    builds gosv and shows what it does
 # make test   installs what the tests need and runs them all
+# make bench  measures gosv and what it can be compared with; BENCH="-runs 5 -best" are its flags
 
 GO ?= go
 # The sentry leaves the low addresses to programs (docs/platforms.md).
@@ -31,7 +32,7 @@ docs:
 	$(GO) run ./syscalls/gen
 
 bench: build
-	$(GO) run ./tests/bench
+	$(GO) run ./tests/bench $(BENCH)
 
 clean:
 	rm -rf bin tests/out

@@ -218,6 +218,12 @@ func (as *AddressSpace) limit(resource int) int64 {
 	return int64(min((*f)(resource)>>PageShift, 1<<52))
 }
 
+// mayLock reports whether memory may be locked at all.
+func (as *AddressSpace) mayLock() bool {
+	f := as.limits.Load()
+	return f == nil || *f == nil || (*f)(rlimitMemlock) != 0 || as.mayLockAny()
+}
+
 func (as *AddressSpace) mayLockAny() bool {
 	f := as.capab.Load()
 	return f == nil || *f == nil || (*f)()

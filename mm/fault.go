@@ -210,7 +210,7 @@ func (as *AddressSpace) block(r *region, addr uint64, first, most int) (lo, hi u
 		n = min(max(first, first<<min(r.misses/64, 9)), most)
 	}
 	switch {
-	case r.flags&flagRandom != 0:
+	case r.flags&(flagRandom|flagLockOnFault) != 0:
 		n = 1
 	case r.flags&flagHugePage != 0:
 		n = most

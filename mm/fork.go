@@ -44,10 +44,14 @@ func (as *AddressSpace) forkLocked(n *AddressSpace) error {
 			n.holeTop = n.mmapBase
 			return true
 		}
+		if !r.shared && r.flags&flagAccount != 0 && as.overcommitted(r.pages()) {
+			err = unix.ENOMEM // several calls made it larger than any one may
+			return false
+		}
 		c := &region{
 			start: r.start, end: r.end, prot: r.prot, maxProt: r.maxProt, shared: r.shared,
 			flags: r.flags &^ (flagLocked | flagLockOnFault), file: r.file, off: r.off, name: r.name,
-			misses: r.misses,
+			policy: r.policy, misses: r.misses,
 		}
 		c.hold()
 		if c.shared || c.anonymous() || c.flags&flagMayWrite == 0 {

@@ -54,6 +54,9 @@ func (as *AddressSpace) adviseLocked(lo, hi uint64, advice int, dead *[]*MapFile
 		set, clr := regionFlags(0), regionFlags(0)
 		switch advice {
 		case unix.MADV_DONTNEED, madvDontneedLocked, unix.MADV_FREE:
+			if r.keepsContent() {
+				return unix.EPERM
+			}
 			if locked && advice != madvDontneedLocked || advice == unix.MADV_FREE && (r.shared || !r.anonymous()) {
 				return unix.EINVAL
 			}
@@ -75,12 +78,18 @@ func (as *AddressSpace) adviseLocked(lo, hi uint64, advice int, dead *[]*MapFile
 		case unix.MADV_SEQUENTIAL:
 			set, clr = flagSequential, flagRandom
 		case unix.MADV_DONTFORK:
+			if r.keepsContent() {
+				return unix.EPERM
+			}
 			set = flagDontFork
 		case unix.MADV_DOFORK:
 			clr = flagDontFork
 		case unix.MADV_WIPEONFORK:
 			if r.shared || !r.anonymous() {
 				return unix.EINVAL
+			}
+			if r.keepsContent() {
+				return unix.EPERM
 			}
 			set = flagWipeOnFork
 		case unix.MADV_KEEPONFORK:

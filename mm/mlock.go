@@ -13,7 +13,7 @@ func (as *AddressSpace) MLock(addr usermem.Addr, length uint64, flags int) error
 	if flags&^unix.MLOCK_ONFAULT != 0 {
 		return unix.EINVAL
 	}
-	if !as.mayLockAny() && as.limit(rlimitMemlock) == 0 {
+	if !as.mayLock() {
 		return unix.EPERM
 	}
 	lo := uint64(addr) &^ (PageSize - 1)
@@ -117,7 +117,7 @@ func (as *AddressSpace) MLockAll(flags int) error {
 	if flags == 0 || flags&^(unix.MCL_CURRENT|unix.MCL_FUTURE|onFault) != 0 || flags == onFault {
 		return unix.EINVAL
 	}
-	if !as.mayLockAny() && as.limit(rlimitMemlock) == 0 {
+	if !as.mayLock() {
 		return unix.EPERM
 	}
 	fl := flagLocked

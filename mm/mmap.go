@@ -134,7 +134,7 @@ func (as *AddressSpace) check(o *MMapOpts) (*request, error) {
 		r.flags |= flagGrowsDown | flagStack
 	}
 	if fl&unix.MAP_LOCKED != 0 {
-		if !as.mayLockAny() && as.limit(rlimitMemlock) == 0 {
+		if !as.mayLock() {
 			return nil, unix.EPERM
 		}
 		r.flags |= flagLocked
@@ -319,7 +319,10 @@ func (as *AddressSpace) gap(n, below uint64) uint64 {
 	}
 	a, l := as.gapDown(n, top)
 	if a == 0 {
-		return as.gapUp(n, as.mmapBase, as.area.hi)
+		if a = as.gapUp(n, as.mmapBase, as.area.hi); a == 0 && n > as.area.hi-as.area.lo {
+			a = as.gapUp(n, as.lo, as.hi) // more than the place that it has can hold
+		}
+		return a
 	}
 	as.holeTop, as.holeMax = a, max(l, largest)
 	return a
@@ -408,6 +411,9 @@ func (as *AddressSpace) MUnmap(addr usermem.Addr, length uint64) error {
 
 // unmapLocked removes every region and page of [lo, hi).
 func (as *AddressSpace) unmapLocked(lo, hi uint64, dead *[]*MapFile) error {
+	if as.sealed(lo, hi) {
+		return unix.EPERM
+	}
 	rs, ok := as.carve(lo, hi)
 	if !ok {
 		return unix.ENOMEM
@@ -487,6 +493,9 @@ func (as *AddressSpace) protectLocked(lo, hi uint64, prot platform.Prot, grows i
 			return unix.ENOMEM
 		}
 		end := min(r.end, hi)
+		if r.flags&flagSealed != 0 {
+			return unix.EPERM
+		}
 		if r.prot == prot {
 			lo = end
 			continue

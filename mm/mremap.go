@@ -43,6 +43,9 @@ func (as *AddressSpace) remapLocked(old, oldLen, newLen uint64, flags int, to ui
 	if r == nil {
 		return 0, false, unix.EFAULT
 	}
+	if r.flags&flagSealed != 0 {
+		return 0, false, unix.EPERM
+	}
 	fixed := flags&unix.MREMAP_FIXED != 0
 	keep := flags&unix.MREMAP_DONTUNMAP != 0
 	if fixed {
@@ -157,6 +160,7 @@ func (as *AddressSpace) remapLocked(old, oldLen, newLen uint64, flags int, to ui
 	n := &region{
 		start: to, end: to + newLen, prot: r.prot, maxProt: r.maxProt, shared: r.shared,
 		flags: r.flags &^ (flagHeap | flagMayWrite), file: r.file, name: r.name, off: r.off,
+		policy: r.policy,
 	}
 	if r.file != nil {
 		n.off += old - r.start

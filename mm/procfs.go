@@ -12,9 +12,9 @@ func (as *AddressSpace) info(r *region) RegionInfo {
 		Start: usermem.Addr(r.start), End: usermem.Addr(r.end), Prot: r.prot, MaxProt: r.maxProt,
 		Shared: r.shared, GrowsDown: has(flagGrowsDown), Locked: has(flagLocked), NoReserve: has(flagNoReserve),
 		DontFork: has(flagDontFork), WipeOnFork: has(flagWipeOnFork), DontDump: has(flagDontDump),
-		HugePage: has(flagHugePage), NoHugePage: has(flagNoHugePage), Mergeable: has(flagMergeable),
+		HugePage: has(flagHugePage), NoHugePage: has(flagNoHugePage), Mergeable: has(flagMergeable), Sealed: has(flagSealed),
 		Sequential: has(flagSequential), Random: has(flagRandom), Special: has(flagSpecial),
-		File: r.file, Name: r.name,
+		File: r.file, Name: r.name, Policy: r.policy,
 	}
 	if r.file != nil {
 		i.Offset = r.off

@@ -15,6 +15,7 @@ type region struct {
 	file       *MapFile // nil: anonymous
 	off        uint64   // of start in the file
 	name       string
+	policy     Policy // mbind(2)
 
 	// For faults: where the next one is if the region is touched in order, how
 	// many pages the last one brought, how many came out of order.
@@ -44,6 +45,7 @@ const (
 	flagHeap
 	flagStack
 	flagMayWrite // counted as a writable mapping of the file
+	flagSealed   // mseal(2)
 )
 
 // anonymous reports whether pages of r that are not there are zero.
@@ -57,7 +59,7 @@ func (r *region) fileIdx(addr uint64) int64 { return int64((r.off + addr - r.sta
 // mergeable reports whether b, which begins where a ends, may become one with it.
 func mergeable(a, b *region) bool {
 	if a.end != b.start || a.prot != b.prot || a.maxProt != b.maxProt || a.shared != b.shared ||
-		a.flags != b.flags || a.name != b.name || a.flags&flagSpecial != 0 {
+		a.flags != b.flags || a.name != b.name || a.policy != b.policy || a.flags&flagSpecial != 0 {
 		return false
 	}
 	if a.file == b.file {
@@ -226,7 +228,7 @@ func release(dead []*MapFile) {
 func (as *AddressSpace) split(r *region, addr uint64) *region {
 	n := &region{
 		start: addr, end: r.end, prot: r.prot, maxProt: r.maxProt, shared: r.shared,
-		flags: r.flags, file: r.file, off: r.off, name: r.name, misses: r.misses,
+		flags: r.flags, file: r.file, off: r.off, name: r.name, policy: r.policy, misses: r.misses,
 	}
 	if r.file != nil {
 		n.off += addr - r.start

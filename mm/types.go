@@ -172,12 +172,21 @@ type RegionInfo struct {
 	HugePage   bool
 	NoHugePage bool
 	Mergeable  bool
+	Sealed     bool
 	Sequential bool
 	Random     bool
 	Special    bool // vDSO and the like
 	File       *MapFile
 	Offset     uint64
+	Policy     Policy
 	Name       string // path, "[heap]", "[stack]", "[vdso]", "[anon:x]" or empty
+}
+
+// Policy is where pages are to come from (mbind(2), set_mempolicy(2)). It is kept and told: all
+// memory is on one node. The zero value is the default policy.
+type Policy struct {
+	Mode  uint16 // MPOL_* with its flags
+	Nodes uint64 // as get_mempolicy(2) shows them
 }
 
 // Smaps is what /proc/PID/smaps tells about a region, in bytes.

@@ -93,8 +93,16 @@ func giveUpStandardFiles() {
 // startHint says what to do about the usual reasons.
 func startHint(err error) string {
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EUSERS) || errors.Is(err, unix.EACCES) {
-		return "\nThis host does not let you create a user namespace. Run gosv as root, or allow it" +
-			" (sysctl kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0, user.max_user_namespaces>0)."
+		do := "run gosv as root, or allow it"
+		if os.Geteuid() == 0 {
+			do = "allow it"
+		}
+		return ": this host does not let you create a user namespace with others below it; " + do +
+			" (sysctl kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0," +
+			" user.max_user_namespaces and the other max_*_namespaces more than 0)"
+	}
+	if errors.Is(err, unix.ENOENT) {
+		return ": is /proc mounted? gosv needs it"
 	}
 	return ""
 }

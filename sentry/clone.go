@@ -163,15 +163,15 @@ func (t *Task) newChild(a *CloneArgs, event int) (_ *Task, err error) {
 		c.clearChildTID = a.ChildTID
 	}
 	c.startTime = k.mono()
-	c.taskSched.inherit(t)
+	c.taskSched.inherit(t, f)
 	t.inheritMisc(c)
 
 	// Files and paths.
 	if f&unix.CLONE_FILES != 0 {
 		c.files = t.files
 		c.files.IncRef()
-	} else {
-		c.files = t.files.Clone()
+	} else if c.files, err = t.cloneFiles(); err != nil {
+		return nil, err
 	}
 	undo = append(undo, func() { c.files.DecRef(t) })
 	if f&unix.CLONE_FS != 0 {

@@ -572,6 +572,10 @@ func (t *Task) commitExec(pr *program) {
 	if t.files.Shared() {
 		t.setFiles(t.files.Clone())
 	}
+	// A parent may wait for the end of a pipe that closes now, and rely on what is true then.
+	t.k.tasks.Lock()
+	p.didExec = true
+	t.k.unlockTasks()
 	t.files.CloseOnExec(t)
 	t.execSignals()
 
@@ -600,7 +604,6 @@ func (t *Task) commitExec(pr *program) {
 	t.timerSlack.Store(t.defaultSlack)
 
 	t.k.tasks.Lock()
-	p.didExec = true
 	p.execID++
 	t.k.unlockTasks()
 

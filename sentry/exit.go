@@ -3,6 +3,7 @@ package sentry
 import (
 	"golang.org/x/sys/unix"
 
+	"gosv.dev/mm/usermem"
 	"gosv.dev/vfs"
 	"gosv.dev/vfs/waitq"
 )
@@ -73,6 +74,9 @@ func (t *Task) exit() {
 	if ns != nil {
 		ns.DecRef()
 	}
+	// A corpse may lie for long: it keeps nothing large.
+	t.io = usermem.IO{}
+	t.startFP, t.sig.frame = nil, nil
 	c := t.Cred()
 	k.chargeProc(nprocKey{c.UserNS, c.UID}, -1)
 	k.putUserNS(c.UserNS)
@@ -312,6 +316,9 @@ func (k *Kernel) releaseTask(t *Task) {
 		k.detachProcess(p)
 	}
 	k.freeTID(pid)
+	if f := k.onRelease; f != nil {
+		k.later = append(k.later, func() { f(p.tgid, pid) })
+	}
 	p.wakeExec()
 
 	// The last other thread has gone: the leader, dead before, can be waited for now.

@@ -111,6 +111,8 @@ type Kernel struct {
 	// Protected by tasks.
 	initProc *Process
 	later    []func() // to be done when tasks is unlocked, see unlockTasks
+	// onRelease, if not nil, hears of each thread that has been waited for; set before the first starts.
+	onRelease func(tgid, tid *PID)
 
 	// count is the number of tasks, and forks how many there ever were.
 	count     atomic.Int64
@@ -145,6 +147,10 @@ type nprocKey struct {
 	ns  *cred.UserNamespace
 	uid cred.KUID
 }
+
+// OnRelease has f called for each thread that nobody can find any more, with no lock held. It is set before
+// the first process starts.
+func (k *Kernel) OnRelease(f func(tgid, tid *PID)) { k.onRelease = f }
 
 // New makes a kernel without any process.
 func New(cfg Config) (*Kernel, error) {

@@ -86,7 +86,7 @@ func (t *Task) Kcmp(a, b *Task, kind int32, i, j uint64) (int, error) {
 	case kcmpSighand:
 		return t.k.order(a.proc.sighand.Load(), b.proc.sighand.Load()), nil
 	case kcmpIO:
-		return t.k.order(a, b), nil // I/O contexts are not shared
+		return t.k.order(a.ioContext(), b.ioContext()), nil
 	case kcmpEpollTFD:
 		return t.kcmpEpoll(a, b, i, usermem.Addr(j))
 	}
@@ -123,6 +123,13 @@ func (t *Task) kcmpEpoll(a, b *Task, i uint64, addr usermem.Addr) (int, error) {
 
 // KcmpObjects compares two objects that packages above keep for tasks, as Kcmp does.
 func (t *Task) KcmpObjects(a, b any) int { return t.k.order(a, b) }
+
+// ioContext is the task's I/O context, nil as long as it has no I/O priority of its own.
+func (t *Task) ioContext() *ioContext {
+	t.schedMu.Lock()
+	defer t.schedMu.Unlock()
+	return t.ioc
+}
 
 func (t *Task) peek(f func(*Task) any) any {
 	t.mu.Lock()

@@ -471,8 +471,16 @@ func (t *Task) Unshare(flags uint64) error {
 			return err
 		}
 	}
-	if flags&unix.CLONE_FILES != 0 && t.files.Shared() {
-		t.setFiles(t.files.Clone())
+	if flags&unix.CLONE_FILES != 0 {
+		if err := t.UnshareFiles(); err != nil {
+			if ns != nil {
+				ns.DecRef()
+			}
+			if fs != t.fs {
+				fs.DecRef()
+			}
+			return err
+		}
 	}
 	if fs != t.fs {
 		t.setFS(fs)
@@ -512,10 +520,31 @@ func (t *Task) setFiles(f *vfs.FDTable) {
 }
 
 // UnshareFiles gives the task a descriptor table of its own, as unshare(CLONE_FILES) does.
-func (t *Task) UnshareFiles() {
-	if t.files.Shared() {
-		t.setFiles(t.files.Clone())
+func (t *Task) UnshareFiles() error {
+	if !t.files.Shared() {
+		return nil
 	}
+	files, err := t.cloneFiles()
+	if err == nil {
+		t.setFiles(files)
+	}
+	return err
+}
+
+// cloneFiles copies the task's descriptor table: EMFILE if it is larger than tables may have
+// become since it was made (/proc/sys/fs/nr_open).
+func (t *Task) cloneFiles() (*vfs.FDTable, error) {
+	if most := int(t.k.VFS.NROpen.Load()); t.files.Size() > most {
+		last := int32(0)
+		t.files.ForEach(func(fd int32, _ *vfs.File, _ bool) bool {
+			last = fd
+			return true
+		})
+		if int(last) >= (most+63)&^63 {
+			return nil, unix.EMFILE
+		}
+	}
+	return t.files.Clone(), nil
 }
 
 // chrooted tells whether the root is not that of the mount namespace.

@@ -43,6 +43,9 @@ type pidNum struct {
 
 type pidExitInfo struct{ status WaitStatus }
 
+// Ino is a number that no other identity of the sandbox ever has.
+func (p *PID) Ino() uint64 { return p.ino }
+
 // PIDNamespace is a pid namespace. It ends with its init process.
 type PIDNamespace struct {
 	nsCommon

@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"gosv.dev/mm"
 	"gosv.dev/mm/usermem"
 )
 
@@ -30,6 +31,7 @@ type taskMisc struct {
 	nprocExceeded bool      // a setuid took the user over RLIMIT_NPROC
 	memMerge      bool      // PR_SET_MEMORY_MERGE
 	coreCookie    uint64    // PR_SCHED_CORE
+	mempolicy     mm.Policy // set_mempolicy(2)
 }
 
 // inheritMisc copies what a new task has from its parent.
@@ -42,6 +44,7 @@ func (t *Task) inheritMisc(c *Task) {
 	c.thp, c.tsc, c.mce, c.ioFlusher = t.thp, t.tsc, t.mce, t.ioFlusher
 	c.speculation = t.speculation
 	c.mdwe, c.memMerge, c.coreCookie = t.mdwe, t.memMerge, t.coreCookie
+	c.mempolicy = t.mempolicy
 }
 
 func atomicLoad(p *int32) int32     { return atomic.LoadInt32(p) }
@@ -52,6 +55,12 @@ func (t *Task) NoNewPrivs() bool { return t.noNewPrivs.Load() }
 
 // SetNoNewPrivs is PR_SET_NO_NEW_PRIVS.
 func (t *Task) SetNoNewPrivs() { t.noNewPrivs.Store(true) }
+
+// MemPolicy is the caller's own memory policy, SetMemPolicy sets it.
+func (t *Task) MemPolicy() mm.Policy { return t.mempolicy }
+
+// SetMemPolicy is set_mempolicy(2).
+func (t *Task) SetMemPolicy(p mm.Policy) { t.mempolicy = p }
 
 // Personality is personality(2)'s value.
 func (t *Task) Personality() uint32 { return t.personality.Load() }

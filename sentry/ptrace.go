@@ -225,6 +225,7 @@ func (t *Task) ptraceStopLocked(sh **SigHand, code uint32, why int32, message ui
 	}
 
 	t.sleepBegin(true)
+	t.state.Store(taskHalted)
 	for {
 		*sh = t.proc.lockSig()
 		if !tr.stopped || t.Fatal() {

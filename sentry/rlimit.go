@@ -59,7 +59,7 @@ func (p *Process) SetLimit(t *Task, resource int, n *unix.Rlimit) (old unix.Rlim
 		if n.Cur > n.Max {
 			return old, unix.EINVAL
 		}
-		if resource == unix.RLIMIT_NOFILE && n.Max > maxOpenFiles {
+		if resource == unix.RLIMIT_NOFILE && n.Max > uint64(p.k.VFS.NROpen.Load()) {
 			return old, unix.EPERM
 		}
 	}
@@ -80,9 +80,6 @@ func (p *Process) SetLimit(t *Task, resource int, n *unix.Rlimit) (old unix.Rlim
 	}
 	return old, nil
 }
-
-// maxOpenFiles is /proc/sys/fs/nr_open.
-const maxOpenFiles = 1 << 20
 
 // Limits is a copy of all limits, for fork and /proc/PID/limits.
 func (p *Process) Limits() Limits {

@@ -3,6 +3,7 @@ package sentry
 import (
 	"encoding/binary"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -10,14 +11,19 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gosv.dev/mm/usermem"
+	"gosv.dev/vfs/waitq"
 )
 
 // Restartable sequences. A program writes down that it is in a sequence that must not be interleaved with
 // other threads on the same processor; if it was, it is sent to an abort handler. The processors here are
 // slots of the process, as many as guests see: a registered task owns one while it runs guest code, and
-// nobody else of its process does. A task keeps its slot over system calls until another needs it; then it
-// finds workResume set, aborts its sequence if it is in one, and gets another slot. When
-// all slots are in use by running tasks, one has to leave after a time slice.
+// nobody else of its process does. The C library registers every thread, so that for most programs the slots are
+// what the scheduler of a kernel is: who gets one when there are more threads that want to run.
+//
+// A task keeps its slot over system calls, and over sleeps while nobody waits for one. Those who find none queue,
+// and are given slots in order: from tasks that sleep, at once; from tasks that have had theirs for a time slice,
+// whom the first of the queue makes leave guest code if need be. Who has lost its slot finds workResume
+// set, aborts its sequence if it is in one, and gets another slot.
 
 const (
 	rseqSize       = 32 // of the original struct rseq; longer ones are taken
@@ -37,6 +43,11 @@ type rseqState struct {
 	// slot is the processor that the task owns, -1 for none; protected by rseqSlots.mu. It means
 	// nothing while addr is 0.
 	slot int
+	// since is when the task's time slice began (Kernel.mono): when it got its slot or woke up.
+	since atomic.Int64
+	// bell is rung when the task, which queues, has been given a slot or has become the first. Nil
+	// until it queues for the first time.
+	bell *waitq.Bell
 	// abort: somebody wants the sequence under way to end (membarrier).
 	abort atomic.Bool
 	// resumes counts how often the task has been on its way to guest code with workResume set.
@@ -45,9 +56,17 @@ type rseqState struct {
 
 // rseqSlots are the processors of a process.
 type rseqSlots struct {
+	waiting atomic.Int32 // len(queue)
+
 	mu    sync.Mutex
-	owner [maxRseqCPUs]*Task
-	turn  int // the slot to be emptied next
+	slots []rseqSlot
+	queue []*Task // those that wait for a slot
+}
+
+type rseqSlot struct {
+	owner *Task
+	asked bool // owner has been made to leave guest code, to give the slot up
+	given bool // owner, which waited for it, has not woken up yet
 }
 
 // Rseq is rseq(2).
@@ -120,11 +139,42 @@ func (t *Task) execRseq() { t.rseqReset() }
 func (t *Task) rseqGiveUp() {
 	s := &t.proc.rseqSlots
 	s.mu.Lock()
-	if i := t.rseq.slot; i >= 0 && s.owner[i] == t {
-		s.owner[i] = nil
+	if i := t.rseq.slot; i >= 0 {
+		s.leave(i)
 	}
-	t.rseq.slot = -1
 	s.mu.Unlock()
+}
+
+// rseqSleep gives the slot to somebody who waits for one. It is called when the task goes to sleep, after it has set its
+// state.
+func (t *Task) rseqSleep() {
+	s := &t.proc.rseqSlots
+	if t.rseq.addr == 0 || s.waiting.Load() == 0 {
+		return
+	}
+	s.mu.Lock()
+	// Not one that it is given while it begins to wait for it.
+	if i := t.rseq.slot; i >= 0 && !s.slots[i].given {
+		t.work.Or(workResume)
+		s.leave(i)
+	}
+	s.mu.Unlock()
+}
+
+// Yield lets other threads of the process go first, if some wait to run (sched_yield).
+func (t *Task) Yield() {
+	if t.rseq.addr != 0 && t.proc.rseqSlots.waiting.Load() != 0 {
+		t.rseqSleep()
+		return
+	}
+	runtime.Gosched()
+}
+
+// leave takes slot i from its owner, for the queue. mu is held.
+func (s *rseqSlots) leave(i int) {
+	s.slots[i].owner.rseq.slot = -1
+	s.slots[i] = rseqSlot{}
+	s.pass(i)
 }
 
 // handleResume does what a task has to before it goes on with guest code (workResume).
@@ -154,53 +204,145 @@ func (t *Task) handleResume() {
 // rseqAcquire gets the task a slot; fresh if it had none. False if a signal came first.
 func (t *Task) rseqAcquire() (got, fresh bool) {
 	s := &t.proc.rseqSlots
-	since := nanotime()
-	for {
-		s.mu.Lock()
-		if i := t.rseq.slot; i >= 0 && s.owner[i] == t && t.mayUse(i) {
-			s.mu.Unlock()
-			return true, fresh
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.slots == nil {
+		s.slots = make([]rseqSlot, max(1, min(t.k.cpus, maxRseqCPUs)))
+	}
+	if i := t.rseq.slot; i >= 0 {
+		now := t.k.mono()
+		mayKeep := t.mayUse(i)
+		if mayKeep && now < t.rseq.since.Load()+int64(rseqSlice) {
+			s.slots[i].asked = false
+			return true, false
 		}
-		if i := t.rseq.slot; i >= 0 && s.owner[i] == t {
-			s.owner[i] = nil
+		s.slots[i] = rseqSlot{}
+		if !s.pass(i) && mayKeep {
+			s.slots[i].owner = t
+			t.rseq.since.Store(now)
+			return true, false
 		}
 		t.rseq.slot = -1
-		fresh = true
-		n := min(t.k.cpus, maxRseqCPUs)
-		for i := range n {
-			if s.owner[i] == nil && t.mayUse(i) {
-				s.owner[i], t.rseq.slot = t, i
-				s.mu.Unlock()
-				return true, true
-			}
+	}
+	for i := range s.slots {
+		if s.slots[i].owner == nil && t.mayUse(i) {
+			s.give(i, t)
+			return true, true
 		}
-		expired := nanotime()-since > int64(rseqSlice)
-		for range n {
-			s.turn = (s.turn + 1) % n
-			i := s.turn
-			o := s.owner[i]
-			if !t.mayUse(i) {
+	}
+	if t.rseq.bell == nil {
+		t.rseq.bell = waitq.NewBell()
+	}
+	t.rseq.bell.Ready() // of last time
+	s.queue = append(s.queue, t)
+	s.waiting.Store(int32(len(s.queue)))
+	for {
+		timeout := time.Duration(-1)
+		if t.rseq.slot < 0 && s.queue[0] == t {
+			timeout = s.collect(t.k.mono())
+		}
+		if i := t.rseq.slot; i >= 0 {
+			s.slots[i].given = false
+			return true, true
+		}
+		s.mu.Unlock()
+		err := t.BlockBell(t.rseq.bell, timeout)
+		s.mu.Lock()
+		if t.rseq.slot < 0 && err != nil && err != unix.ETIMEDOUT {
+			s.unqueue(slices.Index(s.queue, t))
+			return false, true
+		}
+	}
+}
+
+// give makes t the owner of a slot that is free. mu is held.
+func (s *rseqSlots) give(i int, t *Task) {
+	s.slots[i] = rseqSlot{owner: t}
+	t.rseq.slot = i
+	t.rseq.since.Store(t.k.mono())
+}
+
+// pass gives a slot that is free to the first in the queue who may use it, and tells whether there was one. mu is held.
+func (s *rseqSlots) pass(i int) bool {
+	q := s.next(i)
+	if q < 0 {
+		return false
+	}
+	t := s.queue[q]
+	s.give(i, t)
+	s.slots[i].given = true
+	s.unqueue(q)
+	t.rseq.bell.Ring()
+	return true
+}
+
+// next is the place in the queue of the first who may use slot i, or -1. mu is held.
+func (s *rseqSlots) next(i int) int {
+	return slices.IndexFunc(s.queue, func(t *Task) bool { return t.mayUse(i) })
+}
+
+// unqueue takes a task out of the queue; a new first one has to look after the slots. mu is held.
+func (s *rseqSlots) unqueue(q int) {
+	s.queue = slices.Delete(s.queue, q, q+1)
+	s.waiting.Store(int32(len(s.queue)))
+	if q == 0 && len(s.queue) > 0 {
+		s.queue[0].rseq.bell.Ring()
+	}
+}
+
+// collect is what the first of the queue does: it takes slots from those who sleep or are in the sentry with their
+// time slice over, makes as many leave guest code as are waiting, the longest there first, and returns when
+// to look again. mu is held.
+func (s *rseqSlots) collect(now int64) time.Duration {
+	next := now + int64(rseqSlice)
+	asked := 0
+	for i := range s.slots {
+		o := s.slots[i].owner
+		if s.slots[i].given {
+			continue // its slice begins when it wakes up
+		}
+		if o != nil {
+			end := o.rseq.since.Load() + int64(rseqSlice)
+			if s.slots[i].asked {
+				asked++
+			}
+			if end > now {
+				next = min(next, end)
+			}
+			if end > now && o.state.Load() == taskRunning || s.next(i) < 0 {
 				continue
 			}
 			// The order matters: o looks at its work after it has set inGuest.
 			o.work.Or(workResume)
-			if !o.inGuest.Load() {
-				o.rseq.slot = -1
-				s.owner[i], t.rseq.slot = t, i
-				s.mu.Unlock()
-				return true, true
+			if o.inGuest.Load() {
+				continue
 			}
-			if expired {
-				o.kick()
-				since = nanotime()
-				break
+			if s.slots[i].asked {
+				asked--
 			}
+			o.rseq.slot = -1
+			s.slots[i] = rseqSlot{}
 		}
-		s.mu.Unlock()
-		if t.Block(nil, rseqSlice/8) != unix.ETIMEDOUT {
-			return false, true
-		}
+		s.pass(i)
 	}
+	for ; asked < len(s.queue); asked++ {
+		longest := -1
+		for i := range s.slots {
+			o := s.slots[i].owner
+			if o == nil || s.slots[i].asked || s.slots[i].given || o.rseq.since.Load()+int64(rseqSlice) > now || s.next(i) < 0 {
+				continue
+			}
+			if longest < 0 || o.rseq.since.Load() < s.slots[longest].owner.rseq.since.Load() {
+				longest = i
+			}
+		}
+		if longest < 0 {
+			break
+		}
+		s.slots[longest].asked = true
+		s.slots[longest].owner.kick()
+	}
+	return time.Duration(next - now)
 }
 
 // mayUse tells whether affinity lets the task use processor i.

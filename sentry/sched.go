@@ -37,7 +37,7 @@ type taskSched struct {
 	utilMin     uint32
 	utilMax     uint32
 	affinity    CPUSet
-	ioprio      int32
+	ioc         *ioContext // nil: never set
 
 	startTime int64 // Kernel.mono at creation
 
@@ -56,11 +56,15 @@ type taskSched struct {
 	finalUsage Usage // set at exit
 }
 
+// ioContext is an I/O priority, which tasks made with CLONE_IO share.
+type ioContext struct{ prio atomic.Int32 }
+
 // States of a task, beside stops and death.
 const (
 	taskRunning int32 = iota
 	taskSleeping
 	taskUninterruptible
+	taskHalted // asleep in a stop: whether that still holds is for job control and tracer to say
 )
 
 // CPUSet is a set of processors.
@@ -148,6 +152,7 @@ func (t *Task) sleepBegin(interruptible bool) {
 	} else {
 		t.state.Store(taskUninterruptible)
 	}
+	t.rseqSleep()
 	t.k.running.Add(-1)
 }
 
@@ -156,6 +161,7 @@ func (t *Task) sleepEnd() {
 	t.state.Store(taskRunning)
 	t.sysStart = t.k.mono()
 	t.sysSince.Store(t.sysStart)
+	t.rseq.since.Store(t.sysStart)
 }
 
 // cpuTime is the processor time that the task has used. Any goroutine may call it.
@@ -317,6 +323,9 @@ func (t *Task) State() byte {
 	}
 	switch t.state.Load() {
 	case taskSleeping:
+		if t.Interrupted() {
+			return 'R' // it has been woken and only did not run yet
+		}
 		return 'S'
 	case taskUninterruptible:
 		return 'D'
@@ -360,11 +369,15 @@ func (t *Task) Sched() Sched {
 }
 
 // inherit copies the parameters for a new task.
-func (s *taskSched) inherit(t *Task) {
+func (s *taskSched) inherit(t *Task, flags uint64) {
 	t.schedMu.Lock()
 	defer t.schedMu.Unlock()
 	s.policy, s.rtPriority, s.nice = t.policy, t.rtPriority, t.nice
-	s.affinity, s.ioprio = t.affinity, t.ioprio
+	s.affinity = t.affinity
+	if s.ioc = t.ioc; s.ioc != nil && flags&unix.CLONE_IO == 0 {
+		s.ioc = new(ioContext)
+		s.ioc.prio.Store(t.ioc.prio.Load())
+	}
 	s.utilMin, s.utilMax = t.utilMin, t.utilMax
 	if t.resetOnFork {
 		if s.policy == SchedFIFO || s.policy == SchedRR || s.policy == SchedDeadline {
@@ -498,7 +511,10 @@ func (t *Task) SetAffinity(o *Task, set CPUSet) error {
 func (t *Task) IOPrio() int32 {
 	t.schedMu.Lock()
 	defer t.schedMu.Unlock()
-	return t.ioprio
+	if t.ioc == nil {
+		return 0
+	}
+	return t.ioc.prio.Load()
 }
 
 // SetIOPrio sets the I/O priority of o for t.
@@ -508,7 +524,10 @@ func (t *Task) SetIOPrio(o *Task, prio int32) error {
 		return unix.EPERM
 	}
 	o.schedMu.Lock()
-	o.ioprio = prio
+	if o.ioc == nil {
+		o.ioc = new(ioContext)
+	}
+	o.ioc.prio.Store(prio)
 	o.schedMu.Unlock()
 	return nil
 }

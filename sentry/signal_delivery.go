@@ -366,6 +366,7 @@ func (t *Task) stopLocked(sig uint32, sh *SigHand) bool {
 // sleepStopped waits until something is said to t.
 func (t *Task) sleepStopped() {
 	t.sleepBegin(true)
+	t.state.Store(taskHalted)
 	<-t.wake
 	t.sleepEnd()
 }

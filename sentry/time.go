@@ -222,6 +222,22 @@ func (t *Task) sleepable(id int32) error {
 	return unix.EINVAL
 }
 
+// CheckSleepClock is what clock_nanosleep(2) says of a clock before it looks at its other arguments:
+// EINVAL if there is none, EOPNOTSUPP if nobody can sleep on it.
+func (t *Task) CheckSleepClock(id int32) error {
+	const kind = clockFD | cpuClockPerTask
+	switch {
+	case id == unix.CLOCK_PROCESS_CPUTIME_ID || id < 0 && id&kind != clockFD:
+		return nil
+	case id == unix.CLOCK_THREAD_CPUTIME_ID || id < 0:
+		return unix.EOPNOTSUPP
+	}
+	if err := t.sleepable(id); err != unix.EPERM {
+		return err
+	}
+	return nil
+}
+
 // addTime is a+b without overflow.
 func addTime(a, b int64) int64 {
 	if b > 0 && a > math.MaxInt64-b {
@@ -234,9 +250,6 @@ func addTime(a, b int64) int64 {
 // absolute, a time. remaining is called with what is left when a signal ends a relative sleep; it returns
 // the error of storing it.
 func (t *Task) ClockNanosleep(id int32, absolute bool, ns int64, remaining func(int64) error) error {
-	if id == unix.CLOCK_THREAD_CPUTIME_ID {
-		return unix.EINVAL
-	}
 	if _, wall := t.wallClock(id); !wall {
 		c, err := t.cpuClockOf(id, false)
 		if err != nil {

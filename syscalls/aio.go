@@ -35,7 +35,8 @@ const (
 
 	iocbFlagResfd = 1
 
-	aioMaxNr   = 65536 // fs.aio-max-nr
+	aioMaxNr   = 65536           // fs.aio-max-nr
+	aioMaxRing = 0x10000000 / 32 // what a ring of events may have at most; Linux makes it for twice what is asked
 	iocbSize   = 64
 	aioKeyOffs = 8
 )
@@ -126,6 +127,9 @@ func ioSetup(t *sentry.Task, n uint32, addr usermem.Addr) (uintptr, error) {
 	a, err := aioTable(t)
 	if err != nil {
 		return 0, err
+	}
+	if n*2 > aioMaxRing {
+		return 0, unix.EINVAL
 	}
 	if n > aioMaxNr {
 		return 0, unix.EAGAIN

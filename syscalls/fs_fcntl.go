@@ -18,6 +18,7 @@ import (
 // Requests and values of fcntl(2) that package unix does not have.
 const (
 	fGetOwnerUIDs = 17
+	fCreatedQuery = 1028 // F_CREATED_QUERY
 
 	ownerTID  = 0 // F_OWNER_TID
 	ownerPID  = 1 // F_OWNER_PID
@@ -57,6 +58,11 @@ func fcntl(t *sentry.Task, fd int32, cmd uint32, arg uint64) (uintptr, error) {
 		}
 		defer o.DecRef()
 		if o == f {
+			return 1, nil
+		}
+		return 0, nil
+	case fCreatedQuery:
+		if f.Created() {
 			return 1, nil
 		}
 		return 0, nil
@@ -129,7 +135,7 @@ func fcntl(t *sentry.Task, fd int32, cmd uint32, arg uint64) (uintptr, error) {
 		if cmd == unix.F_GETPIPE_SZ {
 			return uintptr(p.Size()), nil
 		}
-		n, err := p.SetSize(uint64(uint32(arg)), t.Cred().HasInitial(unix.CAP_SYS_RESOURCE))
+		n, err := p.SetSize(uint64(uint32(arg)), pipeLimit(t))
 		return uintptr(n), err
 	case unix.F_ADD_SEALS:
 		return 0, tmpfs.AddSeals(f, uint32(arg))

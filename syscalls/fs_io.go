@@ -226,6 +226,9 @@ func vectored(t *sentry.Task, fd int32, vec usermem.Addr, n uint64, off int64, f
 		return 0, err
 	}
 	defer f.DecRef()
+	if off >= 0 && !f.IsPathOnly() && f.Ops.Stream() {
+		return 0, unix.ESPIPE
+	}
 	if out && !f.Writable() || !out && !f.Readable() {
 		return 0, unix.EBADF
 	}
@@ -237,7 +240,7 @@ func vectored(t *sentry.Task, fd int32, vec usermem.Addr, n uint64, off int64, f
 	if err != nil {
 		return 0, err
 	}
-	if off >= 0 && v.Len() > maxOff-uint64(off) && !f.Ops.Stream() {
+	if off >= 0 && v.Len() > maxOff-uint64(off) {
 		return 0, unix.EINVAL
 	}
 	var done int64

@@ -90,10 +90,24 @@ func fsconfig(t *sentry.Task, fd int32, cmd uint32, keyAddr, valueAddr usermem.A
 		return 0, err
 	}
 	value := ""
-	if cmd == unix.FSCONFIG_SET_STRING {
-		if value, err = short(valueAddr); err != nil {
-			return 0, err
+	switch cmd {
+	case unix.FSCONFIG_SET_STRING:
+		value, err = short(valueAddr)
+	case unix.FSCONFIG_SET_BINARY:
+		_, err = t.MM().CopyIn(valueAddr, make([]byte, aux))
+	case unix.FSCONFIG_SET_PATH, unix.FSCONFIG_SET_PATH_EMPTY:
+		value, err = copyPath(t, valueAddr)
+		if err == nil && value == "" && cmd == unix.FSCONFIG_SET_PATH {
+			err = unix.ENOENT
 		}
+	case unix.FSCONFIG_SET_FD:
+		var v *vfs.File
+		if v, err = t.Files().Get(aux); err == nil {
+			v.DecRef()
+		}
+	}
+	if err != nil {
+		return 0, err
 	}
 	return 0, vfs.FSConfig(t, f, cmd, key, value)
 }

@@ -185,7 +185,9 @@ func closeRange(t *sentry.Task, first, last, flags uint32) (uintptr, error) {
 		return 0, unix.EINVAL
 	}
 	if flags&unix.CLOSE_RANGE_UNSHARE != 0 {
-		t.UnshareFiles()
+		if err := t.UnshareFiles(); err != nil {
+			return 0, err
+		}
 	}
 	return 0, t.Files().CloseRange(t, first, last, flags&unix.CLOSE_RANGE_CLOEXEC != 0)
 }

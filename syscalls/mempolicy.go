@@ -1,16 +1,18 @@
 package syscalls
 
 import (
+	"encoding/binary"
+
 	"golang.org/x/sys/unix"
 
+	"gosv.dev/mm"
 	"gosv.dev/mm/usermem"
 	"gosv.dev/platform/arch"
 	"gosv.dev/sentry"
 )
 
-// NUMA policies for guests, whose machine has one node. All policies then mean the same:
-// arguments are checked as Linux does, and nothing needs to be remembered but what
-// get_mempolicy would tell of a policy that was set (it says MPOL_DEFAULT).
+// NUMA policies for guests, whose machine has one node. All policies then mean the same: arguments
+// are checked as Linux does, and what was set is kept for those who ask.
 
 const (
 	mpolDefault = iota
@@ -38,19 +40,19 @@ const (
 	maxNumNodes = 1024
 )
 
-// readNodes copies in a node mask of maxnode-1 bits. first tells whether node 0 is in it, any
-// whether one is.
-func readNodes(t *sentry.Task, addr usermem.Addr, maxnode uint64) (first, any bool, err error) {
+// readNodes copies in a node mask of maxnode-1 bits. low are the first 64 nodes of it, any tells
+// whether there is one at all.
+func readNodes(t *sentry.Task, addr usermem.Addr, maxnode uint64) (low uint64, any bool, err error) {
 	maxnode--
 	if maxnode == 0 || maxnode == ^uint64(0) || addr == 0 {
-		return false, false, nil
+		return 0, false, nil
 	}
 	if maxnode > arch.PageSize*8 {
-		return false, false, unix.EINVAL
+		return 0, false, unix.EINVAL
 	}
 	b := make([]byte, (maxnode+63)/64*8)
 	if _, err := t.MM().CopyIn(addr, b); err != nil {
-		return false, false, err
+		return 0, false, err
 	}
 	for i, c := range b {
 		bits := uint64(i) * 8
@@ -65,75 +67,70 @@ func readNodes(t *sentry.Task, addr usermem.Addr, maxnode uint64) (first, any bo
 			continue
 		}
 		if bits >= maxNumNodes {
-			return false, false, unix.EINVAL
+			return 0, false, unix.EINVAL
 		}
 		any = true
-		if i == 0 && c&1 != 0 {
-			first = true
+		if i < 8 {
+			low |= uint64(c) << bits
 		}
 	}
-	return first, any, nil
+	return low, any, nil
 }
 
-// checkPolicy is what set_mempolicy and mbind say to a policy.
-func checkPolicy(t *sentry.Task, mode int32, nmask usermem.Addr, maxnode uint64) error {
+// readPolicy is the policy that set_mempolicy and mbind are told.
+func readPolicy(t *sentry.Task, mode int32, nmask usermem.Addr, maxnode uint64) (p mm.Policy, err error) {
 	flags := mode & (mpolStaticNodes | mpolRelativeNodes | mpolNumaBalancing)
 	mode &^= flags
 	if mode < 0 || mode >= mpolMax || flags&mpolStaticNodes != 0 && flags&mpolRelativeNodes != 0 {
-		return unix.EINVAL
+		return p, unix.EINVAL
 	}
 	if flags&mpolNumaBalancing != 0 && mode != mpolBind && mode != mpolPreferredMany {
-		return unix.EINVAL
+		return p, unix.EINVAL
 	}
-	first, any, err := readNodes(t, nmask, maxnode)
+	nodes, any, err := readNodes(t, nmask, maxnode)
 	if err != nil {
-		return err
+		return p, err
 	}
+	users := flags & (mpolStaticNodes | mpolRelativeNodes)
 	switch mode {
 	case mpolDefault:
 		if any {
-			return unix.EINVAL
+			return p, unix.EINVAL
 		}
-		return nil
+		return p, nil
 	case mpolLocal:
-		if any || flags&(mpolStaticNodes|mpolRelativeNodes) != 0 {
-			return unix.EINVAL
+		if any || users != 0 {
+			return p, unix.EINVAL
 		}
-		return nil
+		return mm.Policy{Mode: mpolLocal}, nil
 	case mpolPreferred:
 		if !any {
-			if flags&(mpolStaticNodes|mpolRelativeNodes) != 0 {
-				return unix.EINVAL
+			if users != 0 {
+				return p, unix.EINVAL
 			}
-			return nil
+			return mm.Policy{Mode: mpolLocal}, nil
 		}
 	default:
 		if !any {
-			return unix.EINVAL
+			return p, unix.EINVAL
 		}
 	}
-	if !first && flags&mpolRelativeNodes == 0 {
-		return unix.EINVAL // no node that exists
+	if nodes&1 == 0 && flags&mpolRelativeNodes == 0 {
+		return p, unix.EINVAL // no node that exists
 	}
-	return nil
+	if users == 0 {
+		nodes = 1 // those that exist; with the flags, what the user said
+	}
+	return mm.Policy{Mode: uint16(mode | flags), Nodes: nodes}, nil
 }
 
 // set_mempolicy(2)
 func setMempolicy(t *sentry.Task, mode int32, nmask usermem.Addr, maxnode uint64) (uintptr, error) {
-	return 0, checkPolicy(t, mode, nmask, maxnode)
-}
-
-// mapped tells whether all of [addr, addr+n) is mapped.
-func mapped(t *sentry.Task, addr usermem.Addr, n uint64) bool {
-	end := addr + usermem.Addr(n)
-	for addr < end {
-		r, ok := t.MM().FindRegion(addr)
-		if !ok || r.Start > addr {
-			return false
-		}
-		addr = r.End
+	p, err := readPolicy(t, mode, nmask, maxnode)
+	if err == nil {
+		t.SetMemPolicy(p)
 	}
-	return true
+	return 0, err
 }
 
 // mbind(2)
@@ -148,13 +145,11 @@ func mbind(t *sentry.Task, addr usermem.Addr, length uint64, mode uint64, nmask 
 	if addr&pageMask != 0 || uint64(addr)+length < uint64(addr) {
 		return 0, unix.EINVAL
 	}
-	if err := checkPolicy(t, int32(mode), nmask, maxnode); err != nil {
+	p, err := readPolicy(t, int32(mode), nmask, maxnode)
+	if err != nil {
 		return 0, err
 	}
-	if length != 0 && !mapped(t, addr, length) {
-		return 0, unix.EFAULT
-	}
-	return 0, nil
+	return 0, t.MM().MBind(addr, length, p)
 }
 
 // get_mempolicy(2)
@@ -162,26 +157,35 @@ func getMempolicy(t *sentry.Task, modeAddr, nmask usermem.Addr, maxnode uint64, 
 	if flags&^(mpolFNode|mpolFAddr|mpolFMemsAllowed) != 0 || nmask != 0 && maxnode < 1 {
 		return 0, unix.EINVAL
 	}
-	var mode int32
-	var nodes uint64
+	p := t.MemPolicy()
+	mode, nodes := int32(p.Mode), p.Nodes
 	switch {
 	case flags&mpolFMemsAllowed != 0:
 		if flags&(mpolFNode|mpolFAddr) != 0 {
 			return 0, unix.EINVAL
 		}
-		nodes = 1
+		mode, nodes = 0, 1
 	case flags&mpolFAddr != 0:
-		if r, ok := t.MM().FindRegion(addr); !ok || r.Start > addr {
+		r, ok := t.MM().FindRegion(addr)
+		if !ok || r.Start > addr {
 			return 0, unix.EFAULT
 		}
+		mode, nodes = int32(r.Policy.Mode), r.Policy.Nodes
 		if flags&mpolFNode != 0 {
+			mode = 0
 			var b [1]byte // the page must be there to be on a node
 			if _, err := t.MM().CopyIn(addr, b[:]); err != nil {
 				return 0, err
 			}
 		}
-	case addr != 0 || flags&mpolFNode != 0: // the latter: no interleaving policy
+	case addr != 0:
 		return 0, unix.EINVAL
+	case flags&mpolFNode != 0:
+		// The node that the next page would come from.
+		if m := mode & 0xff; m != mpolInterleave && m != mpolWeightedInterleave {
+			return 0, unix.EINVAL
+		}
+		mode = 0
 	}
 	if modeAddr != 0 {
 		if err := usermem.CopyObjectOut(t.MM(), modeAddr, &mode); err != nil {
@@ -197,7 +201,7 @@ func getMempolicy(t *sentry.Task, modeAddr, nmask usermem.Addr, maxnode uint64, 
 	}
 	b := make([]byte, n)
 	if n > 0 {
-		b[0] = byte(nodes)
+		binary.LittleEndian.PutUint64(b, nodes)
 	}
 	_, err := t.MM().CopyOut(nmask, b)
 	return 0, err
@@ -209,10 +213,24 @@ func setMempolicyHomeNode(t *sentry.Task, addr usermem.Addr, length, node, flags
 	if addr&pageMask != 0 || flags != 0 || node != 0 || uint64(addr)+length < uint64(addr) {
 		return 0, unix.EINVAL
 	}
+	err := error(unix.ENOENT) // no region there has a policy of its own
 	if length == 0 {
-		return 0, nil
+		err = nil
 	}
-	return 0, unix.ENOENT // no region there has a policy of its own
+	for a, end := addr, addr+usermem.Addr(length); a < end; {
+		r, ok := t.MM().FindRegion(a)
+		if !ok || r.Start >= end {
+			break
+		}
+		switch a = r.End; r.Policy.Mode & 0xff {
+		case mpolDefault:
+		case mpolBind, mpolPreferredMany:
+			err = nil
+		default:
+			return 0, unix.EOPNOTSUPP
+		}
+	}
+	return 0, err
 }
 
 // otherTask is the task that pid names, 0 being the caller.
@@ -232,7 +250,7 @@ func migratePages(t *sentry.Task, pid int32, maxnode uint64, old, new usermem.Ad
 	if _, _, err := readNodes(t, old, maxnode); err != nil {
 		return 0, err
 	}
-	first, any, err := readNodes(t, new, maxnode)
+	low, any, err := readNodes(t, new, maxnode)
 	if err != nil {
 		return 0, err
 	}
@@ -243,7 +261,7 @@ func migratePages(t *sentry.Task, pid int32, maxnode uint64, old, new usermem.Ad
 	if !t.PtraceMayAccess(o, sentry.PtraceRead|sentry.PtraceRealCreds) {
 		return 0, unix.EPERM
 	}
-	if any && !first {
+	if any && low&1 == 0 {
 		return 0, unix.EINVAL
 	}
 	return 0, nil

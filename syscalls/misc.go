@@ -1,6 +1,8 @@
 package syscalls
 
 import (
+	"time"
+
 	"golang.org/x/sys/unix"
 
 	"gosv.dev/mm/usermem"
@@ -72,9 +74,10 @@ func sysinfo(t *sentry.Task, addr usermem.Addr) (uintptr, error) {
 		return 0, err
 	}
 	_, boottime := t.Namespaces().Time.Offsets()
+	uptime := time.Duration(now.Nano()) + boottime
 	tasks, _, _, _ := k.Counts()
 	si := unix.Sysinfo_t{
-		Uptime: now.Sec + int64(boottime.Seconds()), Totalram: st.Total, Freeram: st.Free, Sharedram: st.Shmem,
+		Uptime: int64((uptime + time.Second - 1) / time.Second), Totalram: st.Total, Freeram: st.Free, Sharedram: st.Shmem,
 		Procs: uint16(min(tasks, 65535)), Unit: 1,
 	}
 	for i, l := range k.LoadAverage() {

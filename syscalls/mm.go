@@ -304,6 +304,14 @@ func memfdCreate(t *sentry.Task, addr usermem.Addr, flags uint32) (uintptr, erro
 	return newFD(t, f, flags&unix.MFD_CLOEXEC != 0)
 }
 
+// mseal(2)
+func mseal(t *sentry.Task, addr usermem.Addr, length, flags uint64) (uintptr, error) {
+	if flags != 0 {
+		return 0, unix.EINVAL
+	}
+	return 0, t.MM().MSeal(addr, length)
+}
+
 // process_madvise(2)
 func processMadvise(t *sentry.Task, pidfd int32, vec usermem.Addr, n uint64, advice int32, flags uint32) (uintptr, error) {
 	if flags != 0 {

@@ -1,6 +1,8 @@
 package syscalls
 
 import (
+	"math"
+
 	"golang.org/x/sys/unix"
 
 	"gosv.dev/mm/usermem"
@@ -30,11 +32,26 @@ func newFDs(t *sentry.Task, a, b *vfs.File, cloexec bool, addr usermem.Addr) err
 	return nil
 }
 
+// pipeLimit is how large the caller may make a pipe.
+func pipeLimit(t *sentry.Task) uint64 {
+	if t.Cred().HasInitial(unix.CAP_SYS_RESOURCE) {
+		return math.MaxUint64
+	}
+	return uint64(t.Kernel().VFS.PipeMaxSize.Load())
+}
+
 // pipe2(2)
 func pipe2(t *sentry.Task, addr usermem.Addr, flags uint32) (uintptr, error) {
 	r, w, err := pipe.NewFiles(t, flags)
 	if err != nil {
 		return 0, err
+	}
+	if most := pipeLimit(t); most < pipe.DefaultSize {
+		if _, err := pipe.Of(r).SetSize(most, most); err != nil {
+			r.DecRef()
+			w.DecRef()
+			return 0, err
+		}
 	}
 	return 0, newFDs(t, r, w, flags&unix.O_CLOEXEC != 0, addr)
 }

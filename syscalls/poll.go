@@ -20,6 +20,8 @@ import (
 const (
 	pollNval = unix.POLLNVAL
 	noLimit  = time.Duration(math.MaxInt64)
+
+	stickyTimeouts = 0x4000000 // personality(2): timeouts are not written back
 )
 
 // poller is the waiting half. Pollers are reused, so that polling does not allocate.
@@ -251,7 +253,16 @@ func readTimeout(t *sentry.Task, addr usermem.Addr, timeval bool) (timeoutArg, e
 // finish writes back what is left of the time. A call that could not do so must not be restarted
 // with the whole time: it ends with EINTR.
 func (a *timeoutArg) finish(t *sentry.Task, err error) error {
-	if a.addr == 0 || a.now || a.deadline.IsZero() {
+	if a.addr == 0 {
+		return err
+	}
+	if t.Personality()&stickyTimeouts != 0 {
+		if err == vfs.ErrRestartNoHand {
+			return unix.EINTR
+		}
+		return err
+	}
+	if a.now || a.deadline.IsZero() {
 		return err
 	}
 	left := unix.NsecToTimespec(int64(until(a.deadline)))

@@ -1,8 +1,6 @@
 package syscalls
 
 import (
-	"runtime"
-
 	"golang.org/x/sys/unix"
 
 	"gosv.dev/mm/usermem"
@@ -13,7 +11,7 @@ import (
 
 // sched_yield(2)
 func schedYield(t *sentry.Task) (uintptr, error) {
-	runtime.Gosched()
+	t.Yield()
 	return 0, nil
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"gosv.dev/mm/usermem"
 	"gosv.dev/sentry"
+	"gosv.dev/vfs/kernfs"
 )
 
 // Signals.
@@ -188,14 +189,18 @@ func rtTgsigqueueinfo(t *sentry.Task, tgid, tid, sig int32, info usermem.Addr) (
 
 // pidfd_send_signal(2)
 func pidfdSendSignal(t *sentry.Task, fd, sig int32, info usermem.Addr, flags uint32) (uintptr, error) {
-	f, err := t.Files().Get(fd)
+	f, err := openFile(t, fd)
 	if err != nil {
 		return 0, err
 	}
 	defer f.DecRef()
 	pid, thread, err := sentry.PIDOfFile(f)
 	if err != nil {
-		return 0, err
+		// A directory of /proc stands for its process, too.
+		ok := false
+		if pid, ok = kernfs.Subject(f.Inode()).(*sentry.PID); !ok {
+			return 0, err
+		}
 	}
 	var i *sentry.SigInfo
 	if info != 0 {

@@ -57,6 +57,9 @@ func clockSettime(t *sentry.Task, id int32, addr usermem.Addr) (uintptr, error) 
 
 // clock_nanosleep(2)
 func clockNanosleep(t *sentry.Task, id int32, flags uint32, req, rem usermem.Addr) (uintptr, error) {
+	if err := t.CheckSleepClock(id); err != nil {
+		return 0, err
+	}
 	ns, err := readTimespec(t, req)
 	if err != nil {
 		return 0, err

@@ -291,6 +291,17 @@ func (d *Dentry) drop() {
 	d.unhash(0)
 }
 
+// Forget drops what the cache has of the name at the end of a path beneath d, and everything beneath it: for a file
+// system that knows that the name has gone (Linux: d_invalidate).
+func (d *Dentry) Forget(path ...string) {
+	for _, name := range path {
+		if d = d.child(name, hashName(name)); d == nil {
+			return
+		}
+	}
+	d.drop()
+}
+
 // moveTo gives d the place newParent/name, under the DirMu of both directories and the rename lock.
 func (d *Dentry) moveTo(newParent *Dentry, name string, hash uint64) {
 	old := d.Parent()

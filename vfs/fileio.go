@@ -21,6 +21,7 @@ const (
 	modeOpened             // Ops.Release must be called, close events are due
 	modeRead
 	modeWrite
+	modeCreated // by the open that made this file
 )
 
 // maxRW is the most that one read or write transfers (Linux: MAX_RW_COUNT).
@@ -154,6 +155,9 @@ func (f *File) Writable() bool { return f.mode&modeWrite != 0 }
 // IsPathOnly tells whether the file was opened with O_PATH: most calls give EBADF.
 func (f *File) IsPathOnly() bool { return f.mode&modePath != 0 }
 
+// Created tells whether the open that made f has made the file, too (F_CREATED_QUERY).
+func (f *File) Created() bool { return f.mode&modeCreated != 0 }
+
 // Nonblocking tells whether O_NONBLOCK is set.
 func (f *File) Nonblocking() bool { return f.flags.Load()&unix.O_NONBLOCK != 0 }
 
@@ -268,8 +272,12 @@ func (f *File) read(ctx Context, dst *usermem.IO, off int64, flags IOFlags, useP
 func (f *File) readOnce(ctx Context, dst *usermem.IO, off int64, flags IOFlags, usePos bool) (int64, error) {
 	if !usePos {
 		n, err := f.Ops.Read(ctx, f, dst, off, flags)
-		if f.mode&modeStream == 0 && err == nil {
-			f.accessed()
+		if f.mode&modeStream == 0 {
+			if err == nil {
+				f.accessed()
+			} else if err == unix.EINVAL && f.Inode().IsDir() {
+				err = unix.EISDIR
+			}
 		}
 		return n, err
 	}
@@ -932,9 +940,22 @@ func (f *File) inodeFlags(ctx Context, set bool, addr usermem.Addr) error {
 	if (want^flags)&(unix.STATX_ATTR_IMMUTABLE|unix.STATX_ATTR_APPEND) != 0 && !ctx.Cred().HasInitial(unix.CAP_LINUX_IMMUTABLE) {
 		return unix.EPERM
 	}
-	i.UpdateAttr(func(a *Attr) {
+	return ChangeInodeFlags(ctx, i, func(a *Attr) {
 		a.Flags = a.Flags&^known | uint64(want)
 		a.Ctime = Now()
 	})
+}
+
+// An InodeFlagsKeeper is InodeOps whose flags are those of another inode: overlay.
+type InodeFlagsKeeper interface {
+	ChangeFlags(ctx Context, i *Inode, change func(*Attr)) error
+}
+
+// ChangeInodeFlags changes the flags of i, on a file system with Superblock.InodeFlags.
+func ChangeInodeFlags(ctx Context, i *Inode, change func(*Attr)) error {
+	if k, ok := i.Ops.(InodeFlagsKeeper); ok {
+		return k.ChangeFlags(ctx, i, change)
+	}
+	i.UpdateAttr(change)
 	return nil
 }

@@ -70,6 +70,9 @@ type Inode struct {
 
 	refs atomic.Int64
 
+	// NoMount: nothing can be mounted here. Set before the inode is in use.
+	NoMount bool
+
 	// opFlags says which optional interfaces Ops implements; immutable.
 	opFlags uint8
 

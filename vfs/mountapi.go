@@ -19,9 +19,11 @@ import (
 // fsContext is the operations of an fsopen or fspick file.
 type fsContext struct {
 	DefaultFileOps
-	ns   *MountNamespace
-	t    *FileSystemType
-	pick Path // fspick: the mount to be reconfigured, with a reference
+	ns *MountNamespace
+	t  *FileSystemType
+	// live is what fspick chose or fsmount has mounted, to be reconfigured, with a reference. Its
+	// mount is not kept busy.
+	live *Superblock
 
 	mu      sync.Mutex
 	source  string
@@ -44,12 +46,17 @@ func (c *fsContext) Read(Context, *File, *usermem.IO, int64, IOFlags) (int64, er
 // Stream implements FileOps.
 func (c *fsContext) Stream() bool { return true }
 
+// CanPoll implements epoll.Poller: there is nothing to wait for.
+func (c *fsContext) CanPoll() bool { return false }
+
 // Release implements FileOps.
 func (c *fsContext) Release(*File) {
 	if c.sb != nil {
 		c.sb.DecRef()
 	}
-	c.pick.DecRef()
+	if c.live != nil {
+		c.live.DecRef()
+	}
 }
 
 // FSOpen is fsopen(2).
@@ -91,7 +98,10 @@ func FSPick(ctx Context, ns *MountNamespace, start Path, path string, flags uint
 		p.DecRef()
 		return nil, unix.EINVAL
 	}
-	return newFSContext(ctx, &fsContext{ns: ns, t: p.Mount.SB.Type, pick: p, done: true}), nil
+	sb := p.Mount.SB
+	sb.IncRef()
+	p.DecRef()
+	return newFSContext(ctx, &fsContext{ns: ns, t: sb.Type, live: sb, done: true}), nil
 }
 
 var fsFlagNames = map[string]struct {
@@ -113,20 +123,25 @@ func FSConfig(ctx Context, f *File, cmd uint32, key, value string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch cmd {
-	case unix.FSCONFIG_SET_FLAG, unix.FSCONFIG_SET_STRING:
+	case unix.FSCONFIG_SET_FLAG, unix.FSCONFIG_SET_STRING, unix.FSCONFIG_SET_BINARY, unix.FSCONFIG_SET_PATH,
+		unix.FSCONFIG_SET_PATH_EMPTY, unix.FSCONFIG_SET_FD:
 		if key == "" {
 			return unix.EINVAL
 		}
 		if c.sb != nil {
 			return unix.EBUSY
 		}
-		if x, ok := fsFlagNames[key]; ok && cmd == unix.FSCONFIG_SET_FLAG {
+		// A flag of every file system counts by its name, whatever value comes with it.
+		if x, ok := fsFlagNames[key]; ok {
 			c.flagSet |= x.flag
 			c.flags &^= x.flag
 			if x.on {
 				c.flags |= x.flag
 			}
 			return nil
+		}
+		if cmd != unix.FSCONFIG_SET_FLAG && cmd != unix.FSCONFIG_SET_STRING {
+			return unix.EINVAL // no file system here has a parameter of these kinds
 		}
 		if key == "source" {
 			if cmd != unix.FSCONFIG_SET_STRING || c.source != "" {
@@ -163,14 +178,12 @@ func FSConfig(ctx Context, f *File, cmd uint32, key, value string) error {
 		c.params = nil
 		return nil
 	case unix.FSCONFIG_CMD_RECONFIGURE:
-		if c.pick.Dentry == nil {
+		if c.live == nil {
 			return unix.EBUSY
 		}
-		err := reconfigure(ctx, c.pick.Mount.SB, c.flags, c.flagSet, strings.Join(c.params, ","))
+		err := reconfigure(ctx, c.live, c.flags, c.flagSet, strings.Join(c.params, ","))
 		c.params, c.flags, c.flagSet = nil, 0, 0
 		return err
-	case unix.FSCONFIG_SET_BINARY, unix.FSCONFIG_SET_PATH, unix.FSCONFIG_SET_PATH_EMPTY, unix.FSCONFIG_SET_FD:
-		return unix.EINVAL // no file system here has a parameter of these kinds
 	}
 	return unix.EOPNOTSUPP
 }
@@ -254,10 +267,7 @@ func FSMount(ctx Context, ns *MountNamespace, f *File, flags uint32, attrs uint6
 	m := ns.reg.newMount(c.sb, c.sb.Root, c.source, ms)
 	out := ns.detachedFile(ctx, m)
 	ns.reg.mountMu.Unlock()
-	c.sb.DecRef()
-	c.sb, c.done = nil, true
-	c.pick = m.Path()
-	c.pick.IncRef()
+	c.live, c.sb, c.done = c.sb, nil, true // the mount has a reference of its own
 	return out, nil
 }
 
@@ -446,15 +456,18 @@ func MountSetAttr(ctx Context, ns *MountNamespace, start Path, path string, flag
 }
 
 // findID is the mount with the unique id, if the reader can reach it; with mountMu held.
-func (ns *MountNamespace) findID(id uint64, root Path) *Mount {
+//
+// EPERM if the caller's root does not reach it, unless the caller may mount in ns.
+func (ns *MountNamespace) findID(ctx Context, id uint64, root Path) (*Mount, error) {
 	for _, m := range ns.all() {
 		if m.unique == id {
-			if _, ok := m.place(root); ok {
-				return m
+			if _, ok := m.place(root); !ok {
+				return m, ns.mayMount(ctx)
 			}
+			return m, nil
 		}
 	}
-	return nil
+	return nil, unix.ENOENT
 }
 
 // ListMount is listmount(2): the unique ids of the mounts beneath id (^uint64(0): the root), after last,
@@ -466,8 +479,12 @@ func ListMount(ctx Context, ns *MountNamespace, id, last uint64, max int, revers
 	var top *Mount
 	if id == ^uint64(0) {
 		top = root.Mount
-	} else if top = ns.findID(id, root); top == nil {
-		return nil, unix.ENOENT
+	} else {
+		m, err := ns.findID(ctx, id, root)
+		if err != nil {
+			return nil, err
+		}
+		top, root = m, m.Path()
 	}
 	var ids []uint64
 	if top != nil {
@@ -523,9 +540,9 @@ func StatMount(ctx Context, ns *MountNamespace, id, mask uint64) ([]byte, error)
 	ns.reg.mountMu.RLock()
 	defer ns.reg.mountMu.RUnlock()
 	root := ns.callerRoot(ctx)
-	m := ns.findID(id, root)
-	if m == nil {
-		return nil, unix.ENOENT
+	m, err := ns.findID(ctx, id, root)
+	if err != nil {
+		return nil, err
 	}
 	const size = 512
 	b := make([]byte, size)
@@ -585,6 +602,7 @@ func StatMount(ctx Context, ns *MountNamespace, id, mask uint64) ([]byte, error)
 		got |= statmountMntBasic
 	}
 	if mask&statmountPropagateFrom != 0 {
+		le.PutUint64(b[96:], uint64(m.propagateFrom(root)))
 		got |= statmountPropagateFrom
 	}
 	if mask&statmountFSType != 0 {

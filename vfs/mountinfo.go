@@ -127,6 +127,9 @@ func (ns *MountNamespace) MountInfo(root Path) string {
 		}
 		if m.master != nil {
 			fmt.Fprintf(&b, " master:%d", m.master.id)
+			if from := m.propagateFrom(root); from != 0 && from != m.master.id {
+				fmt.Fprintf(&b, " propagate_from:%d", from)
+			}
 		}
 		if m.unbindable {
 			b.WriteString(" unbindable")
@@ -159,4 +162,22 @@ func (ns *MountNamespace) MountStats(root Path) string {
 		fmt.Fprintf(&b, " mounted on %s with fstype %s\n", escapeMount(at), escapeMount(m.SB.typeName()))
 	})
 	return b.String()
+}
+
+// propagateFrom is the nearest of the groups that m gets events from, directly or through others, with a
+// member below root (Linux: get_dominating_id); 0 if there is none. With mountMu held.
+func (m *Mount) propagateFrom(root Path) int {
+	for g := m.master; g != nil; {
+		var next *peerGroup
+		for _, x := range g.members {
+			if _, ok := x.place(root); ok && x.ns == m.ns {
+				return g.id
+			}
+			if x.master != nil {
+				next = x.master
+			}
+		}
+		g = next
+	}
+	return 0
 }

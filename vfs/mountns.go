@@ -163,7 +163,7 @@ func (ns *MountNamespace) lockPoint(p Path) (top Path, done func(), err error) {
 			return top, nil, unix.ENOENT
 		}
 		i.DirMu.Lock()
-		if top.Dentry.has(dCantMount | dDeadDir) {
+		if top.Dentry.has(dCantMount|dDeadDir) || i.NoMount {
 			i.DirMu.Unlock()
 			top.DecRef()
 			return top, nil, unix.ENOENT

@@ -118,7 +118,7 @@ func (i *Inode) send(ev *NotifyEvent) {
 		return
 	}
 	for _, m := range *l {
-		if m.mask.Load()&ev.Mask&unix.IN_ALL_EVENTS != 0 {
+		if m.mask.Load()&ev.Mask&(unix.IN_ALL_EVENTS|inRename) != 0 {
 			m.Watcher.HandleEvent(m, ev)
 		}
 	}
@@ -208,6 +208,9 @@ func notifyMove(from, to, moved *Dentry, oldName, newName string, cookie uint32)
 	if i.IsDir() {
 		dir = unix.IN_ISDIR
 	}
+	if from == to {
+		from.Inode().send(&NotifyEvent{Mask: inRename | dir, Name: oldName})
+	}
 	from.Inode().send(&NotifyEvent{Mask: unix.IN_MOVED_FROM | dir, Cookie: cookie, Name: oldName})
 	to.Inode().send(&NotifyEvent{Mask: unix.IN_MOVED_TO | dir, Cookie: cookie, Name: newName})
 	i.send(&NotifyEvent{Mask: unix.IN_MOVE_SELF})
@@ -234,11 +237,14 @@ const (
 	dnMultishot = 1 << 31
 )
 
+// inRename is an event beside unix.IN_*, for dnotify alone: a name of the directory has become another of its names.
+const inRename = 0x10000000
+
 // dnotifyMask translates DN_* to IN_*.
 var dnotifyMask = []struct{ dn, in uint32 }{
 	{dnAccess, unix.IN_ACCESS}, {dnModify, unix.IN_MODIFY},
 	{dnCreate, unix.IN_CREATE | unix.IN_MOVED_TO}, {dnDelete, unix.IN_DELETE | unix.IN_MOVED_FROM},
-	{dnRename, unix.IN_MOVED_FROM}, {dnAttrib, unix.IN_ATTRIB},
+	{dnRename, inRename}, {dnAttrib, unix.IN_ATTRIB},
 }
 
 // Notify is F_NOTIFY: dn are DN_* events, 0 to end it. The signal goes to the file's owner;
@@ -297,9 +303,11 @@ func (f *File) dropDnotify(owner *FDTable) {
 
 // HandleEvent implements Watcher.
 func (d *dnotify) HandleEvent(m *Mark, ev *NotifyEvent) {
-	if ev.Name == "" {
-		return
+	if ev.Mask&m.Mask() == 0 {
+		return // the inode goes
 	}
+	// The signal is there when the call that changed the directory returns. DirMu may be held, which
+	// comes before the locks of processes.
 	o := d.f.Owner()
 	if o.Send != nil && o.ID != 0 {
 		sig := unix.Signal(o.Signal)
@@ -307,7 +315,7 @@ func (d *dnotify) HandleEvent(m *Mark, ev *NotifyEvent) {
 			sig = unix.SIGIO
 		}
 		const pollMsg = 3
-		go o.Send(sig, pollMsg, 0, d.fd)
+		o.Send(sig, pollMsg, 0, d.fd)
 	}
 	if d.dn&dnMultishot == 0 {
 		m.Remove()

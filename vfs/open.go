@@ -135,6 +135,9 @@ func (w *walker) openOnce(start Path, path string, flags, mode uint32) (*File, e
 		}
 		if created {
 			f, err := openPath(ctx, p, flags&^unix.O_TRUNC, true)
+			if err == nil {
+				f.mode |= modeCreated
+			}
 			p.DecRef()
 			return f, err
 		}

@@ -16,10 +16,9 @@ func umask(ctx Context) uint32 {
 	return 0
 }
 
-// prepareMode is the mode of a new inode: the umask applied, and set-group-id dropped from an
-// executable that would go to a group the caller is not in.
+// prepareMode is the mode of a new inode: set-group-id dropped from an executable that would go to a group
+// the caller is not in, and then the umask applied, which thereby cannot save the bit.
 func prepareMode(ctx Context, dir *Inode, mode uint32) uint32 {
-	mode = mode&unix.S_IFMT | mode&07777&^umask(ctx)
 	if mode&unix.S_IFMT != unix.S_IFDIR && mode&(unix.S_ISGID|unix.S_IXGRP) == unix.S_ISGID|unix.S_IXGRP && dir.Mode()&unix.S_ISGID != 0 {
 		_, gid := dir.owner()
 		uid, _ := dir.owner()
@@ -27,7 +26,7 @@ func prepareMode(ctx Context, dir *Inode, mode uint32) uint32 {
 			mode &^= unix.S_ISGID
 		}
 	}
-	return mode
+	return mode&unix.S_IFMT | mode&07777&^umask(ctx)
 }
 
 // InitOwner is the owner, group and mode of an inode that is made in dir with the given
@@ -684,7 +683,7 @@ func Access(ctx Context, start Path, path string, mode uint32, flags int) error 
 
 // StatFS is statfs(2).
 func StatFS(ctx Context, start Path, path string) (unix.Statfs_t, error) {
-	p, err := Lookup(ctx, start, path, LookupFollow|LookupEmpty)
+	p, err := Lookup(ctx, start, path, LookupFollow)
 	if err != nil {
 		return unix.Statfs_t{}, err
 	}

@@ -31,6 +31,7 @@ type Registry struct {
 	LeaseBreakTime     atomic.Int32 // seconds
 	MountMax           atomic.Int32
 	NROpen             atomic.Int32
+	PipeMaxSize        atomic.Int32
 
 	mu       sync.RWMutex
 	types    []*FileSystemType
@@ -61,6 +62,7 @@ func NewRegistry() *Registry {
 	r.LeaseBreakTime.Store(45)
 	r.MountMax.Store(100000)
 	r.NROpen.Store(1 << 20)
+	r.PipeMaxSize.Store(1 << 20)
 	r.mountID.Store(20)
 	r.uniqueID.Store(1 << 31)
 	r.nsIno.Store(0xF0000000)

@@ -34,6 +34,11 @@ type balance struct {
 }
 
 const (
+	// slice is how long tracers and stubs ask the host to let them run at a time: the shortest there is. At every
+	// stop both give up the processor, and with slices as others have them each would wait for whole slices of
+	// those who compute before it gets the processor back. The share of all of them stays what it was.
+	slice = 100 * time.Microsecond
+
 	// uneven is how long contexts share a processor while another is free before one is moved.
 	uneven = 4 * time.Millisecond
 

@@ -6,6 +6,7 @@ package ptrace
 
 import (
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -101,6 +102,25 @@ func setAffinityAll(tid int32, cpus []int) syscall.Errno {
 	return e
 }
 
+// schedAttr is struct sched_attr.
+type schedAttr struct {
+	size, policy              uint32
+	flags                     uint64
+	nice                      int32
+	priority                  uint32
+	runtime, deadline, period uint64
+	utilMin, utilMax          uint32
+}
+
+// setSlice asks the host to let a thread run for that long at a time, and changes nothing else of it. nice is
+// what it has. Hosts before Linux 6.12 have slices of one length.
+func setSlice(tid int32, slice time.Duration, nice int32) syscall.Errno {
+	a := schedAttr{flags: unix.SCHED_FLAG_KEEP_POLICY, nice: nice, runtime: uint64(slice)}
+	a.size = uint32(unsafe.Sizeof(a))
+	_, _, e := syscall.RawSyscall(unix.SYS_SCHED_SETATTR, uintptr(tid), uintptr(unsafe.Pointer(&a)), 0)
+	return e
+}
+
 // noChildStops makes stops of traced threads send no SIGCHLD to the sentry, which would interrupt
 // one of its threads at every guest system call. The handler stays what it was.
 func noChildStops() error {
@@ -172,13 +192,16 @@ func forkTemplate(memFD, ctlFD uintptr) (int32, syscall.Errno) {
 		exitChild(6)
 	}
 	if _, _, e = syscall.RawSyscall(unix.SYS_PTRACE, unix.PTRACE_TRACEME, 0, 0); e != 0 {
-		exitChild(7)
+		exitChild(exitUntraceable)
 	}
 	self, _, _ := syscall.RawSyscall(unix.SYS_GETPID, 0, 0, 0)
 	syscall.RawSyscall(unix.SYS_KILL, self, uintptr(unix.SIGSTOP), 0)
 	exitChild(8)
 	return 0, 0
 }
+
+// exitUntraceable is the status of a child that must not be traced.
+const exitUntraceable = 7
 
 //go:norace
 //go:nosplit

@@ -29,6 +29,7 @@ func HostSyscalls() []Syscall {
 		{unix.SYS_TGKILL, append(process(0), Cond{Arg: 2, Mask: all, Value: uint32(interruptSignal)}), why},
 		{unix.SYS_KILL, append(process(0), Cond{Arg: 1, Mask: all, Value: uint32(unix.SIGKILL)}), why},
 		{unix.SYS_SCHED_SETAFFINITY, process(0), why},
+		{unix.SYS_SCHED_SETATTR, process(0), why},
 	}
 	for _, request := range []uint32{
 		unix.PTRACE_SEIZE, unix.PTRACE_INTERRUPT, unix.PTRACE_DETACH,

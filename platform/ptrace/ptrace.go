@@ -34,6 +34,7 @@ type Platform struct {
 	balance      *balance
 	workers      workers
 	sleepers     *sleepers
+	nice         int32 // of the sentry and all stubs
 
 	// The processor's initial floating point state as an XSAVE image, and what such images may have.
 	initFP    []byte
@@ -64,6 +65,9 @@ func New(o Options) (*Platform, error) {
 	}
 	p := &Platform{memFD: int(o.Memory.Fd()), ctlFD: ctl, sleepers: newSleepers(), hostVDSO: o.VDSO, top: 1}
 	p.balance = newBalance(p.sleepers)
+	if v, err := unix.Getpriority(unix.PRIO_PROCESS, 0); err == nil {
+		p.nice = int32(20 - v)
+	}
 	if err := unix.Ftruncate(ctl, maxStubs*4096); err != nil {
 		return nil, fmt.Errorf("ptrace: %w", err)
 	}

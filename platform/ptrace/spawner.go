@@ -1,6 +1,7 @@
 package ptrace
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"sync"
@@ -68,13 +69,18 @@ func (s *spawner) makeTemplate() error {
 	if e := wait(pid, &ws); e != 0 {
 		return fmt.Errorf("waiting for the first stub: %w", e)
 	}
+	if ws.Exited() && ws.ExitStatus() == exitUntraceable {
+		return errors.New("this host does not let a process trace its children: set kernel.yama.ptrace_scope to 0 or 1 with sysctl" +
+			" (a 3 stays until the next boot), or let the container that gosv runs in call ptrace")
+	}
 	if !ws.Stopped() {
-		return fmt.Errorf("the first stub ended with status %#x: tracing is not allowed here?", uint32(ws))
+		return fmt.Errorf("the first stub ended with status %#x", uint32(ws))
 	}
 	if e := ptrace(unix.PTRACE_SETOPTIONS, pid, 0, options); e != 0 {
 		return fmt.Errorf("PTRACE_SETOPTIONS: %w", e)
 	}
 	s.template = &stub{pid: pid}
+	setSlice(pid, slice, s.p.nice)
 	if err := s.p.readFPLayout(pid); err != nil {
 		return err
 	}

@@ -85,6 +85,7 @@ func (c *context) Run(pas platform.AddressSpace, f func()) {
 func (w *worker) loop() {
 	runtime.LockOSThread()
 	w.tracer = int32(unix.Gettid())
+	setSlice(w.tracer, slice, w.p.nice)
 	ws := &w.p.workers
 	defer ws.all.Done()
 	for {

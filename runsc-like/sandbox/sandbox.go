@@ -97,18 +97,39 @@ var kernelFS = map[string]bool{
 	"rpc_pipefs": true, "nsfs": true, "selinuxfs": true, "resctrl": true, "hugetlbfs": true,
 }
 
-// kernelMounts are the mount points of such file systems.
-func kernelMounts() ([]string, error) {
+// A mountPoint is a line of the host's list of mounts.
+type mountPoint struct {
+	path, fsType string
+	options      []string // of the mount, not of its file system
+}
+
+// mounts is the list of mounts that the process sees.
+func mounts() ([]mountPoint, error) {
 	b, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
-		return nil, fmt.Errorf("reading the list of mounts: %w", err)
+		return nil, fmt.Errorf("reading the list of mounts: %w; gosv needs /proc", err)
 	}
-	var points []string
+	var list []mountPoint
 	for _, line := range strings.Split(string(b), "\n") {
 		where, what, ok := strings.Cut(line, " - ")
 		f, t := strings.Fields(where), strings.Fields(what)
-		if ok && len(f) >= 5 && len(t) >= 1 && kernelFS[t[0]] {
-			points = append(points, unescape(f[4]))
+		if ok && len(f) >= 6 && len(t) >= 1 {
+			list = append(list, mountPoint{unescape(f[4]), t[0], strings.Split(f[5], ",")})
+		}
+	}
+	return list, nil
+}
+
+// kernelMounts are the mount points of such file systems.
+func kernelMounts() ([]string, error) {
+	list, err := mounts()
+	if err != nil {
+		return nil, err
+	}
+	var points []string
+	for _, m := range list {
+		if kernelFS[m.fsType] {
+			points = append(points, m.path)
 		}
 	}
 	return points, nil
@@ -191,6 +212,10 @@ func hide(at string, t Tree, points []string) error {
 // mounted read-only, so that the kernel enforces it too.
 func EnterRoot(trees []Tree) ([]int, error) {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		if err == unix.EPERM || err == unix.EACCES {
+			return nil, fmt.Errorf("making mounts private: %w: this host gives no rights in a user namespace; run gosv as root, "+
+				"or allow it (on Ubuntu sysctl kernel.apparmor_restrict_unprivileged_userns=0)", err)
+		}
 		return nil, fmt.Errorf("making mounts private: %w", err)
 	}
 	clones := make([]int, len(trees))
@@ -225,11 +250,8 @@ func EnterRoot(trees []Tree) ([]int, error) {
 	if err := unix.Chdir(base); err != nil {
 		return nil, err
 	}
-	if err := unix.PivotRoot(".", "."); err != nil {
-		return nil, fmt.Errorf("pivot_root: %w", err)
-	}
-	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
-		return nil, fmt.Errorf("leaving the host's root: %w", err)
+	if err := leaveRoot(); err != nil {
+		return nil, err
 	}
 	if err := unix.Mount("", "/", "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return nil, fmt.Errorf("making the empty root read-only: %w", err)
@@ -238,6 +260,26 @@ func EnterRoot(trees []Tree) ([]int, error) {
 		return nil, err
 	}
 	return fds, unix.Chdir("/")
+}
+
+// leaveRoot makes the working directory, which is a mount, the root, and lets go of the old one.
+func leaveRoot() error {
+	err := unix.PivotRoot(".", ".")
+	if err == unix.EINVAL {
+		// The kernel's initial RAM disk cannot be left. It can be covered, and then no path leads to it:
+		// the parent of its root is what covers it.
+		if err := unix.Mount(".", "/", "", unix.MS_MOVE, ""); err != nil {
+			return fmt.Errorf("covering the host's root: %w", err)
+		}
+		return unix.Chroot(".")
+	}
+	if err != nil {
+		return fmt.Errorf("pivot_root: %w", err)
+	}
+	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
+		return fmt.Errorf("leaving the host's root: %w", err)
+	}
+	return nil
 }
 
 // attach mounts a cloned tree at a new place and opens it.
@@ -262,16 +304,52 @@ func attach(clone int, at string, t Tree, points []string) (int, error) {
 		set |= unix.MOUNT_ATTR_RDONLY
 	}
 	err := unix.MountSetattr(unix.AT_FDCWD, at, unix.AT_RECURSIVE, &unix.MountAttr{Attr_set: set})
-	if err == unix.ENOSYS && t.ReadOnly { // before Linux 5.12: the top mount only
-		err = unix.Mount("", at, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV, "")
-	}
-	if err != nil && err != unix.ENOSYS {
+	if err == unix.ENOSYS {
+		if err := remountAll(at, t.ReadOnly); err != nil {
+			return -1, err
+		}
+	} else if err != nil {
 		return -1, fmt.Errorf("mount_setattr: %w", err)
 	}
 	if err := hide(at, t, points); err != nil {
 		return -1, err
 	}
 	return unix.Open(at, unix.O_PATH|unix.O_CLOEXEC, 0)
+}
+
+// remountAll does before Linux 5.12 what mount_setattr does in one call: it takes from the mount at a place, and from all
+// below, what is not needed.
+func remountAll(at string, readOnly bool) error {
+	list, err := mounts()
+	if err != nil {
+		return err
+	}
+	for _, m := range list {
+		if m.path != at && below(at, m.path) == "" || m.fsType == "autofs" {
+			continue
+		}
+		flags := uintptr(unix.MS_REMOUNT | unix.MS_BIND | unix.MS_NOSUID | unix.MS_NODEV)
+		for _, o := range m.options { // what it has must stay; the times of access do by themselves
+			switch o {
+			case "ro":
+				flags |= unix.MS_RDONLY
+			case "noexec":
+				flags |= unix.MS_NOEXEC
+			}
+		}
+		if readOnly {
+			flags |= unix.MS_RDONLY
+		}
+		err := unix.Mount("", m.path, "", flags, "")
+		switch {
+		case err == nil:
+		case m.path != at && (err == unix.EINVAL || err == unix.ENOENT || err == unix.ENOTDIR):
+			// Another mount hides it, and its name means something else.
+		default:
+			return fmt.Errorf("remounting %s: %w", strings.TrimPrefix(m.path, at), err)
+		}
+	}
+	return nil
 }
 
 // DropCapabilities takes every capability from every thread of the process, for good, and sets

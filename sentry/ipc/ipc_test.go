@@ -358,3 +358,33 @@ func TestMQueue(t *testing.T) {
 	}
 	ns.Release()
 }
+
+func TestNextID(t *testing.T) {
+	ns, _ := newNS(t)
+	c := newTask(0, 1)
+	require.EqualValues(t, -1, ns.NextID(SharedMemory))
+	ns.SetNextID(SharedMemory, 7<<idShift|20)
+	require.EqualValues(t, 7<<idShift|20, ns.NextID(SharedMemory))
+	require.EqualValues(t, -1, ns.NextID(MessageQueues))
+	id, err := ns.ShmGet(c, ipcPrivate, 1, 0600)
+	require.NoError(t, err)
+	require.EqualValues(t, 7<<idShift|20, id)
+	require.EqualValues(t, -1, ns.NextID(SharedMemory), "it counts once")
+
+	// A place that is taken: the next one, with the sequence number that was asked for.
+	ns.SetNextID(SharedMemory, 9<<idShift|20)
+	id, err = ns.ShmGet(c, ipcPrivate, 1, 0600)
+	require.NoError(t, err)
+	require.EqualValues(t, 9<<idShift|21, id)
+	id, err = ns.ShmGet(c, ipcPrivate, 1, 0600)
+	require.NoError(t, err)
+	require.EqualValues(t, 0, id, "others are not moved by it")
+
+	ns.SetNextID(Semaphores, 1<<31-1)
+	id, err = ns.SemGet(c, ipcPrivate, 1, 0600)
+	require.NoError(t, err)
+	require.EqualValues(t, 1<<31-1, id)
+	ns.SetNextID(Semaphores, 1<<31-1)
+	_, err = ns.SemGet(c, ipcPrivate, 1, 0600)
+	require.Equal(t, unix.ENOSPC, err)
+}

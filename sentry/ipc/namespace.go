@@ -203,29 +203,40 @@ type table[T object] struct {
 	n     int
 	seq   int32
 	next  int // behind the place given out last
+	want  nextID
 }
+
+// nextID is the id that the next object is to have, plus 1: 0 for any (/proc/sys/kernel/*_next_id,
+// with which a container is restored).
+type nextID int64
 
 // add gives an object its id.
 func (t *table[T]) add(o T) error {
 	var none T
-	i := 0
+	i, seq, wanted := 0, t.seq, t.want != 0
+	if wanted {
+		id := int32(t.want - 1)
+		i, seq, t.want = int(id&(maxIndex-1)), id>>idShift, 0
+	}
 	for i < len(t.slots) && t.slots[i] != none {
 		i++
 	}
 	if i == maxIndex {
 		return unix.ENOSPC
 	}
-	if i == len(t.slots) {
+	for i >= len(t.slots) {
 		t.slots = append(t.slots, none)
 	}
-	if i < t.next {
-		if t.seq++; t.seq > maxSeq {
-			t.seq = 0
+	if !wanted {
+		if i < t.next {
+			if seq++; seq > maxSeq {
+				seq = 0
+			}
 		}
+		t.seq, t.next = seq, i+1
 	}
-	t.next = i + 1
 	p := o.ipcPerm()
-	p.id = t.seq<<idShift | int32(i)
+	p.id = seq<<idShift | int32(i)
 	t.slots[i] = o
 	t.n++
 	if p.key != ipcPrivate {
@@ -235,6 +246,40 @@ func (t *table[T]) add(o T) error {
 		t.keys[p.key] = o
 	}
 	return nil
+}
+
+// Kind is a kind of System V object.
+type Kind int
+
+const (
+	Semaphores Kind = iota
+	MessageQueues
+	SharedMemory
+)
+
+// wanted is the next id of a kind. ns.mu is held.
+func (ns *Namespace) wanted(k Kind) *nextID {
+	switch k {
+	case Semaphores:
+		return &ns.sems.want
+	case MessageQueues:
+		return &ns.queues.want
+	}
+	return &ns.segments.want
+}
+
+// NextID is the id that the next object of a kind will have if it is free, -1 if nobody said so.
+func (ns *Namespace) NextID(k Kind) int32 {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	return int32(*ns.wanted(k) - 1)
+}
+
+// SetNextID says which id the next object of a kind is to have.
+func (ns *Namespace) SetNextID(k Kind, id int32) {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	*ns.wanted(k) = nextID(id) + 1
 }
 
 // byID finds an object by its id; EINVAL if there is none.

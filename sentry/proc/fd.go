@@ -125,7 +125,7 @@ func (e *entry) fdDir() *kernfs.Dir {
 			return p, nil
 		}
 		return &kernfs.MagicLink{
-			Attr: kernfs.Attr{Mode: mode, Owner: e.owner, Size: func() int64 { return 64 }, Valid: func() bool {
+			Attr: kernfs.Attr{Mode: mode, Owner: e.owner, NoMount: true, Size: func() int64 { return 64 }, Valid: func() bool {
 				f, _, _, err := e.descriptor(fd)
 				if err != nil {
 					return false
@@ -161,6 +161,7 @@ func (e *entry) fdinfoDir() *kernfs.Dir {
 		}
 		f.DecRef()
 		n := e.private(0o444, func(_ vfs.Context, b *bytes.Buffer) error { return e.fdinfo(fd, b) })
+		n.NoMount = true
 		n.Valid = func() bool {
 			f, _, _, err := e.descriptor(fd)
 			if err == nil {

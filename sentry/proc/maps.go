@@ -177,7 +177,7 @@ func vmFlags(i *mm.RegionInfo) string {
 		{i.DontFork, "dc"}, {i.Special, "de"},
 		{!i.Shared && !i.NoReserve && !i.Special && i.Prot&platform.Write != 0, "ac"},
 		{i.NoReserve, "nr"}, {i.WipeOnFork, "wf"}, {i.DontDump || i.Special, "dd"}, {i.HugePage, "hg"},
-		{i.NoHugePage, "nh"}, {i.Mergeable, "mg"},
+		{i.NoHugePage, "nh"}, {i.Mergeable, "mg"}, {i.Sealed, "sl"},
 	} {
 		if f.on {
 			s.WriteString(f.name)
@@ -243,11 +243,31 @@ func (e *entry) smapsRollup(_ vfs.Context, b *bytes.Buffer) error {
 	return nil
 }
 
+// policyName is a policy as numa_maps shows it.
+func policyName(p mm.Policy) string {
+	const flags = unix.MPOL_F_STATIC_NODES | unix.MPOL_F_RELATIVE_NODES
+	names := [...]string{"default", "prefer", "bind", "interleave", "local", "prefer (many)", "weighted interleave"}
+	name := names[0]
+	if m := int(p.Mode) &^ (flags | unix.MPOL_F_NUMA_BALANCING); m < len(names) {
+		name = names[m]
+	}
+	switch p.Mode & flags {
+	case unix.MPOL_F_STATIC_NODES:
+		name += "=static"
+	case unix.MPOL_F_RELATIVE_NODES:
+		name += "=relative"
+	}
+	if p.Nodes != 0 {
+		name += ":0"
+	}
+	return name
+}
+
 // numaMaps is numa_maps: all memory is on node 0.
 func (e *entry) numaMaps(_ vfs.Context, b *bytes.Buffer) error {
 	return e.withMM(func(as *mm.AddressSpace) error {
 		e.smapsOf(as, func(i mm.RegionInfo, s mm.Smaps) bool {
-			fmt.Fprintf(b, "%08x default", uint64(i.Start))
+			fmt.Fprintf(b, "%08x %s", uint64(i.Start), policyName(i.Policy))
 			switch {
 			case i.File != nil:
 				fmt.Fprintf(b, " file=%s", strings.NewReplacer("\n", `\012`, "\t", `\011`, " ", `\040`).Replace(i.Name))
@@ -507,7 +527,7 @@ func (e *entry) mapFiles() *kernfs.Dir {
 		if err := e.mayLook(ctx, sentry.PtraceRead); err != nil {
 			return nil, err
 		}
-		l := &kernfs.MagicLink{Attr: kernfs.Attr{Owner: e.owner}}
+		l := &kernfs.MagicLink{Attr: kernfs.Attr{Owner: e.owner, NoMount: true}}
 		if err := find(s, func(i *mm.RegionInfo, _ *vfs.File) { l.Mode = mode(i) }); err != nil {
 			return nil, err
 		}

@@ -30,6 +30,7 @@ func (p *fs) process(pr *sentry.Process) kernfs.Node {
 	}
 	e := &entry{p, leader, true}
 	d := e.dir()
+	d.Subject = pr.PID()
 	d.Valid = func() bool { return !e.gone() && p.k.Process(p.ns, pr.PID().In(p.ns)) == pr }
 	return d
 }
@@ -173,7 +174,11 @@ var pidFiles = []struct {
 	{"cmdline", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.file(0o444, e.cmdline) }},
 	{"stat", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.file(0o444, e.stat) }},
 	{"statm", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.file(0o444, e.statm) }},
-	{"maps", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.private(0o444, e.maps) }},
+	{"maps", both, unix.DT_REG, func(e *entry) kernfs.Node {
+		f := e.private(0o444, e.maps)
+		f.Ioctl = e.procmapIoctl
+		return f
+	}},
 	{"children", threads, unix.DT_REG, func(e *entry) kernfs.Node { return e.file(0o444, e.children) }},
 	{"numa_maps", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.private(0o444, e.numaMaps) }},
 	{"mem", both, unix.DT_REG, func(e *entry) kernfs.Node { return e.mem() }},
@@ -251,9 +256,9 @@ func fixed(s string) func(vfs.Context, *bytes.Buffer) error {
 // inode numbers of a process: those of its files follow that of its directory.
 func (e *entry) ino() uint64 {
 	if e.whole {
-		return 1<<40 + uint64(e.numberIn(e.t.Process().PID()))<<8
+		return 1<<40 + e.t.Process().PID().Ino()<<8
 	}
-	return 1<<48 + uint64(e.numberIn(e.t.PID()))<<8
+	return 1<<48 + e.t.PID().Ino()<<8
 }
 
 // attrOf is what all kinds of nodes have.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -34,12 +35,40 @@ type shared struct {
 	sys  *kernfs.Dir   // /proc/sys
 	boot time.Duration // what the host's boot-time clock showed when the sandbox began
 	cpus cpuAccount
+
+	// mounted are the superblocks, protected by mu.
+	mu      sync.Mutex
+	mounted map[*vfs.Superblock]*fs
+}
+
+// released drops from the caches of all mounts what they have of a thread that has been waited for: dentries would
+// keep it and its process until they are old enough.
+func (s *shared) released(tgid, tid *sentry.PID) {
+	s.mu.Lock()
+	var few [4]*vfs.Superblock
+	list := few[:0]
+	for sb, p := range s.mounted {
+		if tid.In(p.ns) != 0 && sb.TryIncRef() {
+			list = append(list, sb)
+		}
+	}
+	s.mu.Unlock()
+	for _, sb := range list {
+		ns := sb.Data.(*fs).ns
+		n := strconv.Itoa(int(tid.In(ns)))
+		sb.Root.Forget(n)
+		if tgid != tid {
+			sb.Root.Forget(strconv.Itoa(int(tgid.In(ns))), "task", n)
+		}
+		sb.DecRef()
+	}
 }
 
 // NewType returns the file system type. A mount shows the pid namespace of who mounts it. cpu describes the
 // host's processors.
 func NewType(k *sentry.Kernel, cpu *hostcpu.CPU) *vfs.FileSystemType {
-	s := &shared{k: k, cpu: cpu, boot: bootTime() - time.Since(k.Boot())}
+	s := &shared{k: k, cpu: cpu, boot: bootTime() - time.Since(k.Boot()), mounted: make(map[*vfs.Superblock]*fs)}
+	k.OnRelease(s.released)
 	s.sys = s.sysctls()
 	t := kernfs.NewFSFunc("proc", magic, func(ctx vfs.Context, t *vfs.FileSystemType, source, data string) (*vfs.Superblock, error) {
 		p := &fs{shared: s, ns: k.RootPIDNS()}
@@ -52,7 +81,15 @@ func NewType(k *sentry.Kernel, cpu *hostcpu.CPU) *vfs.FileSystemType {
 		p.ns.IncRef()
 		sb := kernfs.NewSuperblock(t, source, magic, p.root())
 		sb.Data = p
-		sb.Kill = func(*vfs.Superblock) { p.ns.DecRef() }
+		sb.Kill = func(*vfs.Superblock) {
+			s.mu.Lock()
+			delete(s.mounted, sb)
+			s.mu.Unlock()
+			p.ns.DecRef()
+		}
+		s.mu.Lock()
+		s.mounted[sb] = p
+		s.mu.Unlock()
 		return sb, nil
 	})
 	t.UserNS = true
@@ -202,7 +239,7 @@ func (p *fs) root() *kernfs.Dir {
 				continue
 			}
 			id := pr.PID().In(p.ns)
-			list = append(list, kernfs.Entry{Name: strconv.Itoa(int(id)), Type: unix.DT_DIR, Ino: 1<<40 + uint64(id)<<8})
+			list = append(list, kernfs.Entry{Name: strconv.Itoa(int(id)), Type: unix.DT_DIR, Ino: 1<<40 + pr.PID().Ino()<<8})
 		}
 		return list, nil
 	}

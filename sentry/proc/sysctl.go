@@ -12,12 +12,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"gosv.dev/platform/arch"
 	"gosv.dev/sentry"
 	"gosv.dev/sentry/ipc"
 	"gosv.dev/vfs"
 	"gosv.dev/vfs/cred"
 	"gosv.dev/vfs/kernfs"
-	"gosv.dev/vfs/pipe"
 )
 
 // sysctl is a file below /proc/sys.
@@ -286,6 +286,26 @@ func (s *shared) ipcUnsigned(field func(l *ipc.Limits) *atomic.Uint64) *sysctl {
 	}
 }
 
+// nextIPC is the id that the next System V object of a kind gets, -1 if that is left to the kernel.
+func (s *shared) nextIPC(k ipc.Kind) *sysctl {
+	return numberOf(func(ctx vfs.Context) int64 {
+		if n, err := s.ipcOf(ctx); err == nil {
+			return int64(n.NextID(k))
+		}
+		return -1
+	}, func(ctx vfs.Context, v int64) error {
+		n, err := s.ipcOf(ctx)
+		if err != nil {
+			return err
+		}
+		if c := ctx.Cred(); !c.HasIn(n.UserNS, unix.CAP_CHECKPOINT_RESTORE) && !c.HasIn(n.UserNS, unix.CAP_SYS_ADMIN) {
+			return unix.EACCES
+		}
+		n.SetNextID(k, int32(v))
+		return nil
+	}, 0, math.MaxInt32)
+}
+
 // userLimit is a file of /proc/sys/user: of the caller's user namespace.
 func (s *shared) userLimit(c cred.Count) *sysctl {
 	return numberOf(func(ctx vfs.Context) int64 { return ctx.Cred().UserNS.Limit(c) }, func(ctx vfs.Context, v int64) error {
@@ -485,6 +505,9 @@ func (s *shared) sysctls() *kernfs.Dir {
 	add("kernel/msgmax", s.ipcLimit(func(l *ipc.Limits) *atomic.Int64 { return &l.MsgMax }, 0, maxInt))
 	add("kernel/msgmnb", s.ipcLimit(func(l *ipc.Limits) *atomic.Int64 { return &l.MsgMnb }, 0, maxInt))
 	add("kernel/msgmni", s.ipcLimit(func(l *ipc.Limits) *atomic.Int64 { return &l.MsgMni }, 0, 32768))
+	add("kernel/sem_next_id", s.nextIPC(ipc.Semaphores))
+	add("kernel/msg_next_id", s.nextIPC(ipc.MessageQueues))
+	add("kernel/shm_next_id", s.nextIPC(ipc.SharedMemory))
 	add("kernel/auto_msgmni", kept(0, 0, 1))
 	add("kernel/sem", s.ipcLimits(0, maxInt,
 		func(l *ipc.Limits) *atomic.Int64 { return &l.SemMsl }, func(l *ipc.Limits) *atomic.Int64 { return &l.SemMns },
@@ -547,7 +570,14 @@ func (s *shared) sysctls() *kernfs.Dir {
 		n := int64(reg.Dentries())
 		return tabs(n, n, 45, 0, 0, 0), nil
 	}})
-	add("fs/pipe-max-size", constant(strconv.Itoa(pipe.MaxSize)))
+	add("fs/pipe-max-size", numberOf(func(vfs.Context) int64 { return int64(reg.PipeMaxSize.Load()) }, func(_ vfs.Context, n int64) error {
+		size := int32(arch.PageSize)
+		for int64(size) < n {
+			size *= 2
+		}
+		reg.PipeMaxSize.Store(size)
+		return nil
+	}, 1, 1<<30))
 	add("fs/pipe-user-pages-hard", kept(0, 0, math.MaxInt64))
 	add("fs/pipe-user-pages-soft", kept(16384, 0, math.MaxInt64))
 	add("fs/protected_symlinks", value32(&reg.ProtectedSymlinks, 0, 1))

@@ -1,52 +1,46 @@
-// Command bench measures the same operations natively, under gosv, and under runsc and runc where they
-// are installed, in one run, and prints a table with ratios to native.
+// Command bench measures the same operations natively, on each platform of gosv, and under runsc and runc where they are
+// installed, in one run, and prints a table with ratios to native.
 //
-//	go run ./tests/bench [-ms 200] [-runs 3] [-gosv bin/gosv] [-only call,stat] [-best] [-markdown]
+//	go run ./tests/bench [-runs 3] [-ms 200] [-best] [-gosv bin/gosv] [-platforms ptrace,flat]
+//	    [-only call,stat] [-columns gosv,runsc] [-markdown] [-svg docs/performance.svg]
 //
-// A cell is the median of the runs, or with -best the fastest; the runs of the columns take turns, so that what else the
+// A cell is the median of the runs, or with -best the fastest (memory and idle time excepted); the runs of the columns take turns, so that what else the
 // machine does meets all of them.
+//
+// columns.go says how programs are run, rows.go what is measured, chart.go draws.
 package main
 
 import (
 	"bytes"
-	_ "embed"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
-	"sort"
-	"strconv"
+	"slices"
 	"strings"
-	"time"
-)
 
-//go:embed testdata/guest.c
-var guestSource []byte
+	"golang.org/x/sys/unix"
+)
 
 var (
-	ms       = flag.Int("ms", 200, "milliseconds a measurement takes")
-	runs     = flag.Int("runs", 3, "measurements of each cell; the median counts")
-	gosv     = flag.String("gosv", "bin/gosv", "the gosv to measure")
-	only     = flag.String("only", "", "rows to measure, separated by commas")
-	best     = flag.Bool("best", false, "the fastest measurement counts instead of the median: for a machine that is busy with other things")
-	markdown = flag.Bool("markdown", false, "print for docs/performance.md")
+	runs, ms          int
+	best, markdown    bool
+	gosv, platforms   string
+	only, onlyColumns string
+	svg               string
 )
 
-// column is one way to run a program.
-type column struct {
-	name string
-	argv []string // put before the program
-}
-
-// row is one thing to measure.
-type row struct {
-	name, what, unit string
-	measure          func(c column) (float64, error)
-}
-
 func main() {
+	flag.IntVar(&runs, "runs", 3, "measurements of each cell; the median counts")
+	flag.IntVar(&ms, "ms", 200, "milliseconds a measurement takes")
+	flag.BoolVar(&best, "best", false, "the fastest measurement counts instead of the median: for a machine that is busy with other things")
+	flag.StringVar(&gosv, "gosv", "bin/gosv", "the gosv to measure")
+	flag.StringVar(&platforms, "platforms", "ptrace,flat", "its platforms, with commas between")
+	flag.StringVar(&only, "only", "", "rows to measure, with commas between (all)")
+	flag.StringVar(&onlyColumns, "columns", "", "columns besides native, by the beginnings of their names, with commas between (all)")
+	flag.BoolVar(&markdown, "markdown", false, "print for docs/performance.md")
+	flag.StringVar(&svg, "svg", "", "draw the ratios as a bar chart into this `file`")
 	flag.Parse()
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -55,180 +49,67 @@ func main() {
 }
 
 func run() error {
-	dir, err := os.MkdirTemp("", "gosv-bench")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	gosvPath, err := filepath.Abs(*gosv)
+	gosvPath, err := filepath.Abs(gosv)
 	if err != nil {
 		return err
 	}
 	if _, err := os.Stat(gosvPath); err != nil {
 		return fmt.Errorf("%w; build it with make, or name it with -gosv", err)
 	}
-	guest := filepath.Join(dir, "guest")
-	src := filepath.Join(dir, "guest.c")
-	if err := os.WriteFile(src, guestSource, 0o644); err != nil {
-		return err
-	}
-	if out, err := exec.Command("gcc", "-O2", "-pthread", "-o", guest, src).CombinedOutput(); err != nil {
-		return fmt.Errorf("gcc: %w\n%s", err, out)
-	}
-	project, err := writeProject(dir)
+	dir, err := os.MkdirTemp("", "gosv-bench")
 	if err != nil {
 		return err
 	}
-
-	columns := []column{{"native", nil}, {"gosv ptrace", []string{gosvPath, "do", "--platform=ptrace", "--"}}}
-	if p, err := exec.LookPath("runsc"); err == nil {
-		for _, platform := range []string{"ptrace", "systrap"} {
-			columns = append(columns, column{"runsc " + platform,
-				[]string{p, "--platform=" + platform, "--network=none", "--ignore-cgroups", "do", "--"}})
-		}
+	defer os.RemoveAll(dir)
+	if err := build(dir); err != nil {
+		return err
 	}
-	rows := operations(guest, dir)
-	rows = append(rows,
-		row{"start-up", "start-up of true", "ms", func(c column) (float64, error) { return wall(c, dir, "/bin/true") }},
-		row{"idle-memory", "resident memory of an idle sandbox", "MB", func(c column) (float64, error) { return idleMemory(c) }},
-		row{"compile", "compile of 50 C files", "ms", func(c column) (float64, error) {
-			return wall(c, project, "/bin/sh", "-c", "rm -f *.o && make -s -j4")
-		}},
-	)
-	return table(rows, columns)
+	columns, err := findColumns(gosvPath, dir, list(platforms), list(onlyColumns))
+	if err != nil {
+		return err
+	}
+	rows := allRows()
+	if wanted := list(only); wanted != nil {
+		rows = slices.DeleteFunc(rows, func(r row) bool { return !slices.Contains(wanted, r.name) })
+	}
+	title := fmt.Sprintf("%s, %d CPUs, %s of %d", machine(), runtime.NumCPU(), which(), runs)
+	fmt.Printf("%s\n\n", title)
+	figures := table(rows, columns)
+	if svg == "" {
+		return nil
+	}
+	return os.WriteFile(svg, chart(title, rows, columns, figures), 0o644)
 }
 
-// operations are those that testdata/guest.c times.
-func operations(guest, dir string) []row {
-	var rows []row
-	for _, o := range [][2]string{
-		{"call", "empty call (getppid)"},
-		{"read-zero", "read 1 byte of /dev/zero"},
-		{"write-null", "write 1 byte to /dev/null"},
-		{"pipe-processes", "pipe round trip, two processes"},
-		{"pipe-threads", "pipe round trip, two threads"},
-		{"open-close", "open and close"},
-		{"stat", "stat"},
-		{"pread-4k", "pread 4 KiB"},
-		{"mmap-4k", "mmap, touch, munmap 4 KiB"},
-		{"mmap-1m", "mmap, touch, munmap 1 MiB"},
-		{"fork-wait", "fork, exit, wait"},
-		{"fork-exec", "fork, exec of true, wait"},
-		{"spawn-exec", "posix_spawn of true, wait"},
-		{"thread-join", "thread create, join"},
-		{"signal-self", "signal to self"},
-	} {
-		rows = append(rows, row{o[0], o[1], "us", func(c column) (float64, error) {
-			out, err := command(c, dir, guest, o[0], strconv.Itoa(*ms)).Output()
-			if err != nil {
-				return 0, fmt.Errorf("%s: %w", c.name, err)
-			}
-			ns, err := strconv.ParseFloat(strings.TrimSpace(string(out)), 64)
-			return ns / 1000, err
-		}})
+func list(s string) []string {
+	if s == "" {
+		return nil
 	}
-	return rows
+	return strings.Split(s, ",")
 }
 
-func command(c column, dir string, argv ...string) *exec.Cmd {
-	all := append(append([]string(nil), c.argv...), argv...)
-	cmd := exec.Command(all[0], all[1:]...)
-	cmd.Dir = dir
-	cmd.Stderr = os.Stderr
-	return cmd
+func which() string {
+	if best {
+		return "fastest"
+	}
+	return "median"
 }
 
-// wall is how long a command takes, in milliseconds.
-func wall(c column, dir string, argv ...string) (float64, error) {
-	start := time.Now()
-	if err := command(c, dir, argv...).Run(); err != nil {
-		return 0, fmt.Errorf("%s: %w", c.name, err)
+// table measures and prints, a row as soon as it is there. It returns the figures by row and column, negative where there
+// is none.
+func table(rows []row, columns []column) [][]float64 {
+	const first, width = 40, 19
+	sep := "  "
+	if markdown {
+		sep = " | "
 	}
-	return float64(time.Since(start).Microseconds()) / 1000, nil
-}
-
-// idleMemory is what the processes of a sleeping sandbox have in memory together (proportional set size), in megabytes.
-func idleMemory(c column) (float64, error) {
-	cmd := command(c, "/", "/bin/sleep", "5")
-	if err := cmd.Start(); err != nil {
-		return 0, err
-	}
-	defer cmd.Wait()
-	defer cmd.Process.Kill()
-	time.Sleep(time.Second)
-	kb := 0
-	for _, pid := range descendants(cmd.Process.Pid) {
-		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
-		for _, line := range bytes.Split(b, []byte("\n")) {
-			if f := bytes.Fields(line); len(f) == 3 && string(f[0]) == "Pss:" {
-				n, _ := strconv.Atoi(string(f[1]))
-				kb += n
-			}
-		}
-	}
-	if kb == 0 {
-		return 0, fmt.Errorf("%s: no memory found", c.name)
-	}
-	return float64(kb) / 1000, nil
-}
-
-// descendants are pid and the processes below it.
-func descendants(pid int) []int {
-	all := []int{pid}
-	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
-	for _, t := range tasks {
-		b, _ := os.ReadFile(t)
-		for _, f := range strings.Fields(string(b)) {
-			if n, err := strconv.Atoi(f); err == nil {
-				all = append(all, descendants(n)...)
-			}
-		}
-	}
-	return all
-}
-
-// writeProject makes a C project of 50 files and a makefile.
-func writeProject(dir string) (string, error) {
-	p := filepath.Join(dir, "project")
-	if err := os.Mkdir(p, 0o755); err != nil {
-		return "", err
-	}
-	var objs []string
-	for i := range 50 {
-		src := fmt.Sprintf("#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\nint f%d(int n) { char b[64]; snprintf(b, sizeof b, \"%%d\", n); return atoi(b) + (int)strlen(b) + %d; }\n", i, i)
-		if err := os.WriteFile(filepath.Join(p, fmt.Sprintf("f%d.c", i)), []byte(src), 0o644); err != nil {
-			return "", err
-		}
-		objs = append(objs, fmt.Sprintf("f%d.o", i))
-	}
-	mk := "all: " + strings.Join(objs, " ") + "\n%.o: %.c\n\tgcc -O1 -c -o $@ $<\n"
-	return p, os.WriteFile(filepath.Join(p, "Makefile"), []byte(mk), 0o644)
-}
-
-// table measures and prints, a row as soon as it is there.
-func table(rows []row, columns []column) error {
-	wanted := map[string]bool{}
-	for _, n := range strings.Split(*only, ",") {
-		if n != "" {
-			wanted[n] = true
-		}
-	}
-	sep, edge := "  ", ""
-	if *markdown {
-		sep, edge = " | ", "|"
-	}
-	which := "median"
-	if *best {
-		which = "fastest"
-	}
-	fmt.Printf("%s, %d CPUs, %s of %d\n\n", machine(), runtime.NumCPU(), which, *runs)
 	line := func(cells []string) {
-		s := fmt.Sprintf("%-36s", cells[0])
+		s := fmt.Sprintf("%-*s", first, cells[0])
 		for _, c := range cells[1:] {
-			s += sep + fmt.Sprintf("%22s", c)
+			s += sep + fmt.Sprintf("%*s", width, c)
 		}
-		if edge != "" {
-			s = edge + " " + s + " " + edge
+		if markdown {
+			s = "| " + s + " |"
 		}
 		fmt.Println(strings.TrimRight(s, " "))
 	}
@@ -237,53 +118,73 @@ func table(rows []row, columns []column) error {
 		head = append(head, c.name)
 	}
 	line(head)
-	if *markdown {
-		fmt.Println("|---" + strings.Repeat("|---:", len(columns)) + "|")
+	if markdown {
+		fmt.Println("|---|" + strings.Repeat("---:|", len(columns)))
 	}
-	for _, r := range rows {
-		if len(wanted) > 0 && !wanted[r.name] {
-			continue
-		}
-		samples := make([][]float64, len(columns))
-		errs := make([]error, len(columns))
-		for range *runs {
-			for i, c := range columns {
-				v, err := r.measure(c)
-				if err != nil {
-					errs[i] = err
-					continue
-				}
-				samples[i] = append(samples[i], v)
-			}
-		}
+	var figures [][]float64
+	for i, r := range rows {
+		values := measure(r, columns, fmt.Sprintf("%d/%d %s", i+1, len(rows), r.what))
+		figures = append(figures, values)
 		cells := []string{r.what}
-		var native float64
-		for i := range columns {
-			if len(samples[i]) == 0 {
-				fmt.Fprintf(os.Stderr, "bench: %s: %v\n", r.name, errs[i])
-				cells = append(cells, "failed")
-				continue
-			}
-			sort.Float64s(samples[i])
-			v := samples[i][len(samples[i])/2]
-			if *best {
-				v = samples[i][0]
-			}
-			cell := fmt.Sprintf("%.*f %s", digits(v), v, r.unit)
-			if i == 0 {
-				native = v
-			} else if native > 0 {
-				cell += fmt.Sprintf(" %7.2fx", v/native)
-			}
-			cells = append(cells, cell)
+		for k, v := range values {
+			cells = append(cells, cell(r, v, values[0], k == 0))
 		}
 		line(cells)
 	}
-	return nil
+	return figures
+}
+
+// measure yields a figure for each column; one that fails says why on standard error and yields -1.
+func measure(r row, columns []column, progress string) []float64 {
+	samples := make([][]float64, len(columns))
+	failed := make([]error, len(columns))
+	for n := range runs {
+		for i, c := range columns {
+			say("%s: run %d of %d, %s", progress, n+1, runs, c.name)
+			v, err := r.measure(c)
+			if err != nil {
+				failed[i] = err
+				continue
+			}
+			samples[i] = append(samples[i], v)
+		}
+	}
+	say("")
+	values := make([]float64, len(columns))
+	for i, s := range samples {
+		if len(s) == 0 {
+			fmt.Fprintf(os.Stderr, "bench: %s, %s: %v\n", r.what, columns[i].name, failed[i])
+			values[i] = -1
+			continue
+		}
+		slices.Sort(s)
+		values[i] = s[len(s)/2]
+		if best && r.compare != alone {
+			values[i] = s[0]
+		}
+	}
+	return values
+}
+
+// cell is a figure with what it is beside the native one.
+func cell(r row, v, native float64, isNative bool) string {
+	if v < 0 {
+		return "failed"
+	}
+	s := fmt.Sprintf("%.*f %s", digits(v), v, r.unit)
+	switch {
+	case isNative || native < 0 || r.compare == alone:
+		return s
+	case r.compare == more:
+		return fmt.Sprintf("%s %+8.1f", s, v-native)
+	}
+	return s + fmt.Sprintf(" %7.*fx", max(digits(v/native), 1), v/native)
 }
 
 func digits(v float64) int {
 	switch {
+	case v < 0.1:
+		return 3
 	case v < 10:
 		return 2
 	case v < 100:
@@ -292,20 +193,24 @@ func digits(v float64) int {
 	return 0
 }
 
+// say shows what is being measured, on one line that is written over. Nobody sees it where standard error is not a terminal.
+func say(format string, args ...any) {
+	if _, err := unix.IoctlGetTermios(2, unix.TCGETS); err == nil {
+		fmt.Fprintf(os.Stderr, "\r\x1b[K"+format, args...)
+	}
+}
+
 // machine names the processor and the kernel.
 func machine() string {
 	cpu := "unknown processor"
 	if b, err := os.ReadFile("/proc/cpuinfo"); err == nil {
-		for _, l := range strings.Split(string(b), "\n") {
-			if k, v, ok := strings.Cut(l, ":"); ok && strings.TrimSpace(k) == "model name" {
-				cpu = strings.TrimSpace(v)
+		for l := range bytes.Lines(b) {
+			if k, v, ok := bytes.Cut(l, []byte(":")); ok && string(bytes.TrimSpace(k)) == "model name" {
+				cpu = string(bytes.TrimSpace(v))
 				break
 			}
 		}
 	}
-	release := ""
-	if b, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
-		release = strings.TrimSpace(string(b))
-	}
-	return fmt.Sprintf("%s, Linux %s", cpu, release)
+	release, _ := os.ReadFile("/proc/sys/kernel/osrelease")
+	return fmt.Sprintf("%s, Linux %s", cpu, bytes.TrimSpace(release))
 }

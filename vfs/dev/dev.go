@@ -37,7 +37,7 @@ func Register(r *vfs.Registry, o Options) {
 		{3, fixed(null{})},
 		{5, fixed(z)},
 		{7, fixed(full{z})},
-		{8, fixed(random{})},
+		{8, fixed(random{poll: true})},
 		{9, fixed(random{})},
 		{11, func(vfs.Context, *vfs.Inode, *vfs.File) (vfs.FileOps, error) {
 			o.Kmsg.mu.Lock()

@@ -27,6 +27,9 @@ func (null) Write(_ vfs.Context, _ *vfs.File, src *usermem.IO, off int64, _ vfs.
 // Seek of memory devices always leads to the beginning.
 func (null) Seek(vfs.Context, *vfs.File, int64, int64, int) (int64, error) { return 0, nil }
 
+// CanPoll implements epoll.Poller: memory is not waited for.
+func (null) CanPoll() bool { return false }
+
 // zeros is what /dev/zero is read from.
 var zeros [64 << 10]byte
 
@@ -96,7 +99,13 @@ func (full) Write(_ vfs.Context, _ *vfs.File, src *usermem.IO, _ int64, _ vfs.IO
 func (full) MMap(vfs.Context, *vfs.File, *mm.MMapOpts) error { return unix.ENODEV }
 
 // random is /dev/random and /dev/urandom.
-type random struct{ null }
+type random struct {
+	null
+	poll bool // /dev/random, which could have to be waited for
+}
+
+// CanPoll implements epoll.Poller.
+func (r random) CanPoll() bool { return r.poll }
 
 var randomPool = sync.Pool{New: func() any { return new([16 << 10]byte) }}
 

@@ -143,6 +143,14 @@ func (o *openFile) EventUnregister(e *waitq.Entry) {
 	}
 }
 
+// Ioctl implements vfs.FileOps.
+func (o *openFile) Ioctl(ctx vfs.Context, _ *vfs.File, cmd uint32, arg uint64) (uint64, error) {
+	if o.file.Ioctl == nil {
+		return 0, unix.ENOTTY
+	}
+	return o.file.Ioctl(ctx, cmd, arg)
+}
+
 // CanPoll implements epoll.Poller.
 func (o *openFile) CanPoll() bool { return o.poll != nil }
 

@@ -73,7 +73,9 @@ func newInode(sb *vfs.Superblock, n Node) *vfs.Inode {
 		at.Rdev = n.Rdev
 		ops = &b
 	}
-	return vfs.NewInode(sb, a.number(sb), ops, at)
+	i := vfs.NewInode(sb, a.number(sb), ops, at)
+	i.NoMount = a.NoMount
+	return i
 }
 
 // refresh brings the cached attributes up to date.

@@ -51,6 +51,8 @@ type Attr struct {
 	Size func() int64
 	// Nlink overrides the number of links of a Dir.
 	Nlink func() uint32
+	// NoMount: nothing can be mounted on it.
+	NoMount bool
 
 	ino atomic.Uint64
 	tim atomic.Pointer[vfs.Timespec]
@@ -96,10 +98,20 @@ type Dir struct {
 	// function itself (with Add, or so that Lookup finds it).
 	Mkdir func(ctx vfs.Context, name string, mode uint32) (Node, error)
 	Rmdir func(ctx vfs.Context, name string) error
+	// Subject is what the directory is about, for Subject.
+	Subject any
 
 	mu      sync.RWMutex
 	entries map[string]Node
 	order   []string
+}
+
+// Subject is that of the directory that an inode is, nil for other inodes.
+func Subject(i *vfs.Inode) any {
+	if d, ok := i.Ops.(*dirOps); ok {
+		return d.dir.Subject
+	}
+	return nil
 }
 
 // NewDir returns a directory with the given fixed entries.
@@ -181,6 +193,8 @@ type File struct {
 	CheckOpen func(ctx vfs.Context, f *vfs.File) error
 	// Poll, if set, is what poll(2) of the file asks; such a file can be watched by epoll.
 	Poll func(f *vfs.File) Pollable
+	// Ioctl handles requests of ioctl(2); nil: ENOTTY.
+	Ioctl func(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error)
 	// Open replaces all of the above.
 	Open func(ctx vfs.Context, i *vfs.Inode, f *vfs.File) (vfs.FileOps, error)
 }

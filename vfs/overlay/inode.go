@@ -71,6 +71,17 @@ func (i *inode) SetAttr(ctx vfs.Context, _ *vfs.Inode, a *vfs.SetAttr) error {
 	return err
 }
 
+// ChangeFlags implements vfs.InodeFlagsKeeper: the flags are the upper inode's.
+func (i *inode) ChangeFlags(ctx vfs.Context, _ *vfs.Inode, change func(*vfs.Attr)) error {
+	ctx = i.fs.context(ctx)
+	if err := i.copyUp(ctx, -1); err != nil {
+		return err
+	}
+	err := vfs.ChangeInodeFlags(ctx, i.upper.Load().Inode(), change)
+	i.sync(ctx)
+	return err
+}
+
 // Readlink implements vfs.InodeOps.
 func (i *inode) Readlink(ctx vfs.Context, _ *vfs.Inode) (string, error) {
 	real := i.top().Inode()

@@ -320,6 +320,7 @@ func newFileSystem(t *vfs.FileSystemType, cfg Config) (_ *fileSystem, err error)
 		}
 		fs.upper = &l
 		sb.MaxBytes = l.root.Dentry.SB().MaxBytes
+		sb.InodeFlags = l.root.Dentry.SB().InodeFlags
 		sb.SyncFS = func(ctx vfs.Context) error {
 			if f := l.root.Dentry.SB().SyncFS; f != nil {
 				return f(ctx)

@@ -19,9 +19,6 @@ const (
 	Atomic = 4096
 	// DefaultSize is the capacity of a new pipe.
 	DefaultSize = 16 * pageSize
-	// MaxSize is what a caller without CAP_SYS_RESOURCE may set
-	// (Linux: /proc/sys/fs/pipe-max-size, whose default this is).
-	MaxSize = 1 << 20
 	// hardMaxSize bounds the ring for callers with all rights: Linux takes up to
 	// 2 GiB, whose ring alone would be a burden to the sentry.
 	hardMaxSize = 1 << 30
@@ -265,8 +262,9 @@ func (p *Pipe) Size() int {
 }
 
 // SetSize changes the capacity (F_SETPIPE_SZ) and returns the new one, rounded
-// up to a power of two of pages. privileged says that the caller has CAP_SYS_RESOURCE.
-func (p *Pipe) SetSize(size uint64, privileged bool) (int, error) {
+// up to a power of two of pages. It does not grow beyond limit, which is vfs.Registry.PipeMaxSize for
+// callers without CAP_SYS_RESOURCE.
+func (p *Pipe) SetSize(size, limit uint64) (int, error) {
 	if size > 1<<31 {
 		return 0, unix.EINVAL
 	}
@@ -275,7 +273,7 @@ func (p *Pipe) SetSize(size uint64, privileged bool) (int, error) {
 		slots *= 2
 	}
 	p.mu.Lock()
-	if slots > len(p.ring) && slots*pageSize > MaxSize && !privileged {
+	if slots > len(p.ring) && uint64(slots)*pageSize > limit {
 		p.mu.Unlock()
 		return 0, unix.EPERM
 	}

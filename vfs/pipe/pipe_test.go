@@ -2,6 +2,7 @@ package pipe
 
 import (
 	"bytes"
+	"math"
 	"sync"
 	"testing"
 	"time"
@@ -107,20 +108,21 @@ func TestPackets(t *testing.T) {
 
 func TestSize(t *testing.T) {
 	r, w := files(t, unix.O_NONBLOCK)
+	const maxSize = 1 << 20
 	p := Of(r)
-	n, err := p.SetSize(100000, false)
+	n, err := p.SetSize(100000, maxSize)
 	require.NoError(t, err)
 	require.Equal(t, 131072, n)
 	_, err = write(w, make([]byte, 131072))
 	require.NoError(t, err)
-	_, err = p.SetSize(65536, false)
+	_, err = p.SetSize(65536, maxSize)
 	require.Equal(t, unix.EBUSY, err)
-	_, err = p.SetSize(MaxSize+1, false)
+	_, err = p.SetSize(maxSize+1, maxSize)
 	require.Equal(t, unix.EPERM, err)
-	n, err = p.SetSize(MaxSize+1, true)
+	n, err = p.SetSize(maxSize+1, math.MaxUint64)
 	require.NoError(t, err)
-	require.Equal(t, 2*MaxSize, n)
-	_, err = p.SetSize(1<<31+1, true)
+	require.Equal(t, 2*maxSize, n)
+	_, err = p.SetSize(1<<31+1, math.MaxUint64)
 	require.Equal(t, unix.EINVAL, err)
 }
 

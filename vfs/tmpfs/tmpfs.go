@@ -216,6 +216,7 @@ func newFileSystem(ctx vfs.Context, t *vfs.FileSystemType, mem *mm.Memory, sourc
 	}
 	sb.Data = fs
 	sb.UserNS = c.UserNS
+	sb.InodeFlags = true
 	sb.MaxBytes = maxBytes
 	sb.StatFS = fs.statFS
 	fs.sb = sb

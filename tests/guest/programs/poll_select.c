@@ -38,9 +38,9 @@ int main(void) {
 	printf("%d %d\n", FD_ISSET(p[0], &r) != 0, FD_ISSET(p[1], &x) != 0);
 	write(p[1], "x", 1);
 	FD_SET(p[0], &r);
-	tv = (struct timeval){1, 0};
+	tv = (struct timeval){1000, 0};
 	RET(select(p[1] + 1, &r, NULL, NULL, &tv));
-	IS(tv.tv_sec == 0 && tv.tv_usec > 0 || tv.tv_sec == 1 && tv.tv_usec == 0);
+	IS(tv.tv_sec > 900);
 	FD_ZERO(&r);
 	FD_SET(98, &r);
 	RET(select(100, &r, NULL, NULL, &tv));
