@@ -319,7 +319,10 @@ func (as *AddressSpace) gap(n, below uint64) uint64 {
 	}
 	a, l := as.gapDown(n, top)
 	if a == 0 {
-		return as.gapUp(n, as.mmapBase, as.area.hi)
+		if a = as.gapUp(n, as.mmapBase, as.area.hi); a == 0 && n > as.area.hi-as.area.lo {
+			a = as.gapUp(n, as.lo, as.hi) // more than the place that it has can hold
+		}
+		return a
 	}
 	as.holeTop, as.holeMax = a, max(l, largest)
 	return a

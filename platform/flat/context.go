@@ -188,18 +188,11 @@ func (c *context) switchStub(as *addressSpace, st *arch.State, step bool) (platf
 			c.stub.Interrupt() // it may have come before other was there
 		}
 	}
-	for {
-		ev, err := c.stub.Switch(as.stub, st, step)
-		switch {
-		case ev.Kind == platform.Interrupted:
-			atomic.StoreUint32(&c.interrupt, 0)
-		case err == nil && ev.Kind == platform.Fault && ev.Access == platform.AccessExec && ev.Addr == st.Rip && c.p.o.HostVDSO.has(st.Rip):
-			// The program knows the vDSO where the sentry has it.
-			st.Rip += c.p.o.StubVDSO - c.p.o.HostVDSO.Start
-			continue
-		}
-		return ev, err
+	ev, err := c.stub.Switch(as.stub, st, step)
+	if ev.Kind == platform.Interrupted {
+		atomic.StoreUint32(&c.interrupt, 0)
 	}
+	return ev, err
 }
 
 // fromStub brings the floating point state back.

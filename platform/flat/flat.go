@@ -18,17 +18,11 @@ type Options struct {
 	Memory *os.File
 	// Stubs is the platform that processes move to. The flat platform closes it.
 	Stubs platform.Platform
-	// HostVDSO is where the host has put its vDSO in this process, which guests use, and StubVDSO where it is in stubs. Zero: there is none.
-	HostVDSO Image
-	StubVDSO uint64
+	// VDSO is the host's vDSO, where it is in this process and in stubs, or 0.
+	VDSO uint64
 	// OnMove is told, if not nil, when a process moves to a stub, and why.
 	OnMove func(why string)
 }
-
-// Image is a range of addresses.
-type Image struct{ Start, End uint64 }
-
-func (i Image) has(addr uint64) bool { return i.Start <= addr && addr < i.End }
 
 // Platform implements platform.Platform.
 type Platform struct {
@@ -115,12 +109,7 @@ func (p *Platform) NewContext() platform.Context {
 func (p *Platform) Close() error { return p.stubs.Close() }
 
 // VDSO is where guests find the host's vDSO (AT_SYSINFO_EHDR), or 0.
-func (p *Platform) VDSO() uint64 {
-	if p.o.StubVDSO == 0 {
-		return 0
-	}
-	return p.o.HostVDSO.Start
-}
+func (p *Platform) VDSO() uint64 { return p.o.VDSO }
 
 // noteMove counts and tells.
 func (p *Platform) noteMove(why string) {
