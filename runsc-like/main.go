@@ -32,7 +32,7 @@ func main() {
 	root := &cli.Command{
 		Name:                      "gosv",
 		Usage:                     "run Linux programs on a kernel of their own",
-		Commands:                  []*cli.Command{doCommand(), versionCommand()},
+		Commands:                  []*cli.Command{doCommand(), debugCommand(), versionCommand()},
 		HideHelpCommand:           true,
 		DisableSliceFlagSeparator: true,
 		OnUsageError:              usageError,

@@ -67,6 +67,10 @@ func decode(b []byte) inst {
 		return inst{len: 6, class: classJcc, cond: b[1] & 0xf, rel: int64(int32(binary.LittleEndian.Uint32(b[2:])))}
 	case op == 0x0f && len(b) >= 2 && b[1] == 0x0b:
 		return inst{len: 2, class: classTrap}
+	case op == 0x0f && len(b) >= 3 && b[1] == 0x01 && b[2] >= 0xc0:
+		return inst{len: 3, class: classFixed} // rdpkru and other system instructions without operands
+	case op == 0xf3 && len(b) >= 4 && b[1] == 0x0f && b[2] == 0x1e && b[3] == 0xfa:
+		return inst{len: 4, class: classFixed} // endbr64, which must stay where it is jumped to
 	}
 	x, err := x86asm.Decode(b, 64)
 	if err != nil || x.Len <= 0 || x.Len > len(b) {

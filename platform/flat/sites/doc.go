@@ -26,15 +26,17 @@
 //   - Mov: `mov $nr, %eax; syscall`. The jump lies over the mov, and SYSCALL stays. Nothing can point inside.
 //   - Before: the same with any single instruction of five bytes or more, when those between it and the site can be
 //     copied. Who jumps between them finds them in place, and traps as before.
-//   - Cmp: `syscall; cmp $imm32, %rax`. The jump lies over both.
 //   - Padding: SYSCALL becomes a two-byte jump to filler between functions, which holds the long jump.
+//   - Cmp: `syscall; cmp $imm32, %rax`. The jump lies over both.
 //   - After, Around: short instructions behind, or before, or on both sides of the site are overwritten with it, as few as give
 //     five bytes.
 //
-// For the patterns with an inner boundary (Cmp, After, Around, Padding's filler) all of the text is searched once for jumps,
-// calls and LEA that point there; that search goes byte by byte for 32-bit displacements, and so misses none because of
+// Where there is an inner boundary (Cmp, After, Around, several instructions Before; Patch.Inner), another thread must not stand there
+// when the page changes. And for it, as for filler, all of the text is searched once for jumps, calls and LEA that point there; that search goes byte by byte for 32-bit displacements, and so misses none because of
 // data between code. Jump tables are not text, so in reach of an indirect jump inner boundaries are not trusted, but for
 // the one behind SYSCALL: a table's target there would need RAX as SYSCALL left it.
+//
+// The bytes of rt_sigreturn as libraries write it stay: unwinders look for them.
 //
 // Instructions are decoded forwards only. What precedes a site is known by decoding from many starts before it: x86 code
 // falls into step within a few instructions, and a boundary counts when every start that reaches the site passes it.

@@ -3,7 +3,6 @@ package sites
 import (
 	"bytes"
 	"encoding/binary"
-	"math"
 )
 
 const (
@@ -21,8 +20,8 @@ type Pattern uint8
 const (
 	Mov     Pattern = iota // the jump lies over the mov of the call's number, before the site
 	Before                 // it lies over other instructions before the site
-	Cmp                    // over SYSCALL and the comparison of its result
 	Padding                // a short jump over SYSCALL leads to a long one in padding
+	Cmp                    // the jump lies over SYSCALL and the comparison of its result
 	After                  // over SYSCALL and what follows
 	Around                 // over SYSCALL and what precedes and perhaps follows
 
@@ -30,7 +29,7 @@ const (
 )
 
 func (p Pattern) String() string {
-	return [...]string{"mov", "before", "cmp", "padding", "after", "around"}[p]
+	return [...]string{"mov", "before", "padding", "cmp", "after", "around"}[p]
 }
 
 // Reason is why a site cannot be rewritten.
@@ -39,15 +38,15 @@ type Reason string
 func (r Reason) Error() string { return string(r) }
 
 const (
-	NoSyscall   = Reason("no SYSCALL instruction there")
-	Doubtful    = Reason("perhaps the middle of another instruction")
-	Targeted    = Reason("something jumps to what would be overwritten")
-	JumpTable   = Reason("an indirect jump may go to what would be overwritten")
-	PageEdge    = Reason("at the edge of a page")
-	NotMovable  = Reason("neighbours that cannot be moved")
-	TooLong     = Reason("neighbours that are too long for a trampoline")
-	OutOfReach  = Reason("trampoline out of reach")
-	OverlapsTwo = Reason("next to another rewritten site")
+	NoSyscall  = Reason("no SYSCALL instruction there")
+	Doubtful   = Reason("perhaps the middle of another instruction")
+	Targeted   = Reason("something jumps to what would be overwritten")
+	JumpTable  = Reason("an indirect jump may go to what would be overwritten")
+	PageEdge   = Reason("at the edge of a page")
+	NotMovable = Reason("neighbours that cannot be moved")
+	TooLong    = Reason("neighbours that are too long for a trampoline")
+	OutOfReach = Reason("trampoline out of reach")
+	SigReturn  = Reason("rt_sigreturn, which unwinders know by its bytes")
 )
 
 // Edit is bytes to be changed.
@@ -68,10 +67,15 @@ type Patch struct {
 	Edits   []Edit // all in one page
 	TrampAt uint64
 	Tramp   []byte // what belongs there, at most TrampSize bytes
+	// Inner says that the edits overwrite more than one instruction with one: a thread that stands between them, without a
+	// signal or a call to say so, would go on in the middle of the jump. It must be known, when the page is changed, that no other
+	// thread runs this text.
+	Inner bool
 	// Resume is the address in RCX at LeaveSlot's jump, where the guest goes on after the call: in the trampoline, or
 	// Site+2. The guest must see Site+2 in RCX then.
 	Resume uint64
-	// Moves has every boundary of the trampoline's instructions, ascending, and every boundary in the text that the trampoline copies.
+	// Moves has every boundary of the trampoline's instructions, ascending, and with it every boundary of the text that is
+	// overwritten; last, of Padding, the long jump.
 	Moves []Move
 }
 
@@ -120,6 +124,10 @@ type placed struct {
 	off int
 }
 
+// sigReturn is `mov $15, %rax; syscall`. A return address that points to exactly these bytes is how unwinders and debuggers
+// recognise the frame of a signal where there is no table entry for it.
+var sigReturn = []byte{0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05}
+
 // planner is the state of one Plan.
 type planner struct {
 	*Text
@@ -143,15 +151,19 @@ func (t *Text) Plan(site, nr, trampAt uint64) (Patch, error) {
 	if site < t.addr || off >= uint64(len(t.code)) || !bytes.HasPrefix(t.code[off:], syscallInst) {
 		return Patch{}, NoSyscall
 	}
+	if bytes.HasSuffix(t.code[:off+2], sigReturn) {
+		return Patch{}, SigReturn
+	}
 	p := planner{Text: t, site: int(off), trampAt: trampAt, failed: NotMovable}
-	p.look.look(t.code, p.site, maxLookBack, 40)
-	if !p.look.likely() {
+	p.look.look(t.code, p.site, maxLookBack)
+	// What trapped is an instruction, but perhaps one with a prefix before it.
+	if !p.look.likely() && (nr == UnknownNr || p.site == 0 || isPrefix(t.code[p.site-1])) {
 		return Patch{}, Doubtful
 	}
 	p.neighbours()
 	known, matches := p.number(nr)
 	// Who jumps to SYSCALL itself traps each time when the jump lies before it.
-	jumpedTo := known && !matches || p.targeted(p.site)
+	jumpedTo := known && !matches || p.shortJump(p.site)
 	if jumpedTo {
 		if patch, ok := p.atSite(); ok {
 			return patch, nil
@@ -176,6 +188,15 @@ func (t *Text) Plan(site, nr, trampAt uint64) (Patch, error) {
 		}
 	}
 	return Patch{}, p.failed
+}
+
+// isPrefix says whether b can precede an opcode.
+func isPrefix(b byte) bool {
+	switch b {
+	case 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3:
+		return true
+	}
+	return b&0xf0 == 0x40 // REX
 }
 
 // neighbours fills before and after.
@@ -262,21 +283,22 @@ func (p *planner) keepingSite(most int) (Patch, bool) {
 
 // atSite tries what puts a jump in SYSCALL's place.
 func (p *planner) atSite() (Patch, bool) {
-	cmp := len(p.after) > 0 && bytes.HasPrefix(p.code[p.site+2:], []byte{0x48, 0x3d})
-	if cmp {
-		if patch, ok := p.try(Cmp, 0, 1, p.after[0].off+p.after[0].len); ok {
-			return patch, true
-		}
-	}
 	if patch, ok := p.padding(); ok {
 		return patch, true
 	}
-	if n := len(p.after); n > 0 && !cmp {
-		if end := p.after[n-1].off + p.after[n-1].len; end >= p.site+5 {
-			return p.try(After, 0, n, end)
-		}
+	n := len(p.after)
+	if n == 0 {
+		return Patch{}, false
 	}
-	return Patch{}, false
+	end := p.after[n-1].off + p.after[n-1].len
+	if end < p.site+5 {
+		return Patch{}, false
+	}
+	pattern := After
+	if bytes.HasPrefix(p.code[p.site+2:], []byte{0x48, 0x3d}) {
+		pattern = Cmp
+	}
+	return p.try(pattern, 0, n, end)
 }
 
 // around tries jumps that begin before the site and cover it, with as few other instructions as give five bytes.
@@ -318,11 +340,12 @@ func (p *planner) try(pattern Pattern, before, after, end int) (Patch, bool) {
 	if !p.samePage(at, end) {
 		return p.fail(PageEdge)
 	}
-	tables := false
+	inners, tables := false, false
 	inner := func(off int) bool {
 		if off <= at || off >= end {
 			return true
 		}
+		inners = true
 		if p.targeted(off) {
 			p.failed = Targeted
 			return false
@@ -354,7 +377,9 @@ func (p *planner) try(pattern Pattern, before, after, end int) (Patch, bool) {
 	if !ok {
 		return p.fail(OutOfReach)
 	}
-	return a.patch(p, pattern, p.edit(at, end, jump)), true
+	patch := a.patch(p, pattern, p.edit(at, end, jump))
+	patch.Inner = inners
+	return patch, true
 }
 
 // padding tries a short jump to a long one in filler that nothing runs through.
@@ -409,7 +434,7 @@ func (p *planner) fillerRun(off int) (end int, ok bool) {
 		return 0, false
 	}
 	var c chains
-	c.look(p.code, off, 64, 32)
+	c.look(p.code, off, 64)
 	if !c.likely() {
 		return 0, false
 	}
@@ -433,105 +458,4 @@ func (p *planner) edit(at, end int, b []byte) Edit {
 		e.New[i] = 0xcc
 	}
 	return e
-}
-
-// jumpTo is `jmp to`, at from.
-func jumpTo(from, to uint64) ([]byte, bool) {
-	rel, ok := rel32(from+5, to)
-	return append([]byte{0xe9}, rel...), ok
-}
-
-// rel32 is the displacement of to from an instruction's end, when it fits.
-func rel32(end, to uint64) ([]byte, bool) {
-	d := int64(to - end)
-	return binary.LittleEndian.AppendUint32(nil, uint32(d)), d >= math.MinInt32 && d <= math.MaxInt32
-}
-
-// assembler makes a trampoline.
-type assembler struct {
-	at     uint64
-	b      []byte
-	moves  []Move
-	resume uint64
-	far    bool // something is out of reach
-}
-
-// pos notes that the next instruction of the trampoline does what text does.
-func (a *assembler) pos(text uint64) {
-	a.moves = append(a.moves, Move{Text: text, Tramp: a.at + uint64(len(a.b))})
-}
-
-// relative appends an instruction that ends in a displacement to the target.
-func (a *assembler) relative(target uint64, op ...byte) {
-	rel, ok := rel32(a.at+uint64(len(a.b)+len(op)+4), target)
-	a.far = a.far || !ok
-	a.b = append(append(a.b, op...), rel...)
-}
-
-// copyOf appends an instruction of the text so that it does what it did.
-func (a *assembler) copyOf(p *planner, i placed) {
-	text := p.addr + uint64(i.off)
-	a.pos(text)
-	next := text + uint64(i.len)
-	b := p.code[i.off : i.off+i.len]
-	switch i.class {
-	case classJcc:
-		a.relative(next+uint64(i.rel), 0x0f, 0x80|i.cond)
-	case classJmp:
-		a.relative(next+uint64(i.rel), 0xe9)
-	case classRIP:
-		target := next + uint64(int64(int32(binary.LittleEndian.Uint32(b[i.relOff:]))))
-		rel, ok := rel32(a.at+uint64(len(a.b)+i.len), target)
-		a.far = a.far || !ok
-		a.b = append(a.b, b[:i.relOff]...)
-		a.b = append(a.b, rel...)
-		a.b = append(a.b, b[i.relOff+4:]...)
-	default:
-		a.b = append(a.b, b...)
-	}
-}
-
-// assemble makes the trampoline.
-func (p *planner) assemble(before, after int) *assembler {
-	a := &assembler{at: p.trampAt}
-	site := p.addr + uint64(p.site)
-	for n := before - 1; n >= 0; n-- {
-		a.copyOf(p, p.before[n])
-	}
-	a.pos(site)
-	a.resume = site + 2
-	if after > 0 {
-		const leaAndJump = 7 + 8
-		a.resume = a.at + uint64(len(a.b)) + leaAndJump
-	}
-	a.relative(a.resume, 0x48, 0x8d, 0x0d)
-	a.pos(site)
-	a.b = append(a.b, 0x65, 0xff, 0x24, 0x25)
-	a.b = binary.LittleEndian.AppendUint32(a.b, LeaveSlot)
-	for _, i := range p.after[:after] {
-		a.copyOf(p, i)
-	}
-	if after > 0 && !p.after[after-1].terminal() {
-		back := p.addr + uint64(p.after[after-1].off+p.after[after-1].len)
-		a.pos(back)
-		a.relative(back, 0xe9)
-	}
-	return a
-}
-
-// finish says whether the trampoline can be.
-func (p *planner) finish(a *assembler) bool {
-	if len(a.b) > TrampSize {
-		p.failed = TooLong
-	} else if a.far {
-		p.failed = OutOfReach
-	}
-	return len(a.b) <= TrampSize && !a.far
-}
-
-func (a *assembler) patch(p *planner, pattern Pattern, edits ...Edit) Patch {
-	return Patch{
-		Pattern: pattern, Site: p.addr + uint64(p.site), Edits: edits,
-		TrampAt: a.at, Tramp: a.b, Resume: a.resume, Moves: a.moves,
-	}
 }

@@ -58,27 +58,44 @@ type chains struct {
 	lo     int // the first start
 	insts  [maxLookBack]inst
 	passes [maxLookBack + 1]int // passes[i]: how many of the starts that reach the end pass lo+i
-	starts int                  // how many starts there were
-	reach  int                  // how many of them reach the end
-	beyond int                  // and how many have an instruction across it; the others met what is no instruction
+	reach  int                  // how many starts reach the end
+	beyond int                  // how many have an instruction across it; the others met what is no instruction
 }
 
-// look decodes from all starts that are at least near, and at most far, bytes before end.
-func (c *chains) look(code []byte, end, far, near int) {
+// look decodes from some starts that lie far before end, or as far as there is code; nearer when all of those meet what the
+// decoder does not know.
+func (c *chains) look(code []byte, end, far int) {
+	for c.lookOnce(code, end, far); c.reach+c.beyond == 0 && far > 32; far -= 16 {
+		c.lookOnce(code, end, far-16)
+	}
+}
+
+func (c *chains) lookOnce(code []byte, end, far int) {
+	const (
+		starts = 16 // in a row, so that one is right but in code of very long instructions
+		near   = 24 // what a chain needs to fall into step
+	)
 	c.lo = max(end-far, 0)
 	n := end - c.lo
-	c.starts = max(n-near, 0) + 1
+	first := min(max(n-near, 0)+1, starts) // the starts are those below
+	var met, reaches, crosses [maxLookBack + 1]bool
 	for i := range n {
+		if met[i] = met[i] || i < first; !met[i] {
+			continue
+		}
 		c.insts[i] = decode(code[c.lo+i:])
+		met[min(i+c.insts[i].len, n)] = true
 	}
-	var reaches, crosses [maxLookBack + 1]bool
 	reaches[n] = true
 	c.beyond = 0
 	for i := n - 1; i >= 0; i-- {
+		if !met[i] {
+			continue
+		}
 		next := i + c.insts[i].len
 		crosses[i] = next > n || next > i && crosses[next]
 		reaches[i] = next > i && next <= n && reaches[next]
-		if crosses[i] && i < c.starts {
+		if crosses[i] && i < first {
 			c.beyond++
 		}
 	}
@@ -87,7 +104,7 @@ func (c *chains) look(code []byte, end, far, near int) {
 		if !reaches[i] {
 			continue
 		}
-		if i < c.starts {
+		if i < first {
 			c.passes[i]++
 		}
 		if i < n {
@@ -108,7 +125,7 @@ func (c *chains) certain(off int) bool {
 // plausible says whether off may well be the beginning of an instruction.
 func (t *Text) plausible(off int) bool {
 	var c chains
-	c.look(t.code, off, 48, 24)
+	c.look(t.code, off, 48)
 	return c.likely()
 }
 
@@ -168,7 +185,11 @@ func (t *Text) targeted(off int) bool {
 	if _, found := slices.BinarySearch(t.targets, int32(off)); found {
 		return true
 	}
-	// Short jumps, and LOOP and JRCXZ.
+	return t.shortJump(off)
+}
+
+// shortJump says whether a jump of two bytes, or LOOP or JRCXZ, points to off.
+func (t *Text) shortJump(off int) bool {
 	for i := max(off-2-127, 0); i <= off-2+128 && i+2 <= len(t.code); i++ {
 		op := t.code[i]
 		if op != 0xeb && op&0xf0 != 0x70 && op&0xfc != 0xe0 {
@@ -188,7 +209,7 @@ const indirectReach = 1024
 func (t *Text) indirect(off int) bool {
 	for i := max(off-indirectReach, 0); i < off+indirectReach && i+2 <= len(t.code); i++ {
 		// FF /4, but not through a fixed place, as procedure linkage tables do it.
-		if t.code[i] != 0xff || t.code[i+1]&0x38 != 0x20 || t.code[i+1] == 0x25 {
+		if t.code[i] != 0xff || t.code[i+1]&0x38 != 0x20 || t.code[i+1] == 0x25 || bytes.HasPrefix(t.code[i+1:], []byte{0x24, 0x25}) {
 			continue
 		}
 		if t.plausible(i) || i > 0 && t.plausible(i-1) && decode(t.code[i-1:]).class == classJmpInd {
