@@ -276,15 +276,13 @@ fpDone:
 	BYTE $0x88; BYTE $0xcc // MOVB CL, AH
 	SAHF
 	MOVQ S_AX(R9), AX
-	MOVQ S_IP(R9), CX
+	MOVQ S_CX(R9), CX
 	MOVQ S_SP(R9), SP
 	MOVQ S_R8(R9), R8
 	MOVQ S_R9(R9), R9
-	JMP  CX
+	BYTE $0x65; BYTE $0xff; BYTE $0x24; BYTE $0x25; LONG $V_RIP // JMP *GS:V_RIP
 full:
 	// Flags last: everything after them changes none.
-	MOVQ S_IP(R9), CX
-	MOVQ CX, V_RIP(R8)
 	MOVQ S_AX(R9), AX
 	MOVQ S_CX(R9), CX
 	MOVQ S_R11(R9), R11

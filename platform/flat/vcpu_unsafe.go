@@ -159,6 +159,7 @@ func (c *context) enter(st *arch.State) bool {
 	v.st = uintptr(unsafe.Pointer(st))
 	v.fp, v.image, v.fpImage = c.fpAt, c.imageAt, c.fpImage
 	v.tidAt, v.intAt = uintptr(unsafe.Pointer(&c.tid)), uintptr(unsafe.Pointer(&c.interrupt))
+	v.rip = c.rip
 	v.full = 1
 	if st.Rcx == st.Rip && st.R11 == st.Eflags && st.Eflags&^arithmetic == ordinary {
 		v.full = 0

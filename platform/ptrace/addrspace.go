@@ -77,6 +77,7 @@ func (as *addressSpace) Map(addr, length, off uint64, prot platform.Prot) error 
 	if k := as.p.kept; addr < k.end && k.start < addr+length {
 		as.spoiled.Store(true)
 	}
+	prot &^= platform.Private
 	as.push(op{kind: opMap, prot: prot, addr: addr, len: length, off: off})
 	return nil
 }
