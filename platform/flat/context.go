@@ -67,7 +67,7 @@ func (c *context) Switch(pas platform.AddressSpace, st *arch.State, step bool) (
 			c.as.contexts.Add(-1)
 		}
 		as.contexts.Add(1)
-		c.as, c.lastAfter = as, 0
+		c.as, c.lastAfter, c.lastResume = as, 0, 0
 		if c.onStub && !as.moved.Load() {
 			c.fromStub()
 		}
@@ -150,7 +150,7 @@ func (c *context) signal(as *addressSpace, st *arch.State) (platform.Event, bool
 		}
 		if !c.p.o.NoRewrite {
 			as.rewrite(st.Rip, st.Rax, as.contexts.Load() == 1)
-			c.lastAfter = 0
+			c.lastAfter, c.lastResume = 0, 0
 		}
 		st.Orig_rax, st.Rax = st.Rax, enosys
 		return platform.Event{Kind: platform.Syscall}, true
