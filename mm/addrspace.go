@@ -105,6 +105,15 @@ func (as *AddressSpace) PickLayout(stackLimit uint64, randomize, legacy bool) {
 // this address space.
 func (as *AddressSpace) Area() (lo, hi uint64) { return as.area.lo, as.area.hi }
 
+// StackRandom is how far below the end of the area the stack may begin at random: as on Linux, but near in a small area, so that
+// libraries are in reach of its end.
+func (as *AddressSpace) StackRandom() uint64 {
+	if as.area.hi-as.area.lo > 1<<40 {
+		return 16 << 30
+	}
+	return 256 << 20
+}
+
 func (as *AddressSpace) pickLayout(stackLimit uint64, randomize, legacy bool) {
 	as.mu.Lock()
 	defer as.mu.Unlock()
@@ -113,7 +122,11 @@ func (as *AddressSpace) pickLayout(stackLimit uint64, randomize, legacy bool) {
 		rnd = rand.Uint64N(1<<28) << PageShift
 	}
 	size := as.area.hi - as.area.lo
-	rnd %= max(size/8, PageSize)
+	if size > 1<<40 {
+		rnd %= size / 8
+	} else {
+		rnd %= 512 << 20
+	}
 	rnd &^= PageSize - 1
 	as.legacy = legacy
 	if legacy {
@@ -122,7 +135,7 @@ func (as *AddressSpace) pickLayout(stackLimit uint64, randomize, legacy bool) {
 		return
 	}
 	gap := stackLimit
-	const pad = 16<<30 + 1<<20 // stack randomization and its guard
+	pad := as.StackRandom() + 1<<20 // with the guard
 	if gap+pad > gap {
 		gap += pad
 	}

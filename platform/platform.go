@@ -39,6 +39,9 @@ const (
 	Read Prot = 1 << iota
 	Write
 	Exec
+	// Private goes with a mapping whose contents nobody changes but its address space, through that very mapping when it is
+	// writable: a hint for Map, no right.
+	Private
 
 	None Prot = 0
 )

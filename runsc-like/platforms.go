@@ -15,17 +15,13 @@ type vdsoPlatform interface {
 
 // newPlatform makes the platform that was asked for, and the rules for the host calls that it makes beyond those of ptrace.
 func (b *booter) newPlatform(vdso *ptrace.VDSO) (vdsoPlatform, []sandbox.Rule, error) {
-	stubs, err := ptrace.New(ptrace.Options{Memory: b.mem.File(), VDSO: vdso})
+	stubs, err := ptrace.New(ptrace.Options{Memory: b.mem.File(), VDSO: vdso, VDSOInPlace: b.config.Platform == "flat"})
 	if err != nil || b.config.Platform != "flat" {
 		return stubs, nil, err
 	}
-	o := flat.Options{Memory: b.mem.File(), Stubs: stubs, StubVDSO: stubs.VDSO(), OnMove: func(why string) {
+	p, err := flat.New(flat.Options{Memory: b.mem.File(), Stubs: stubs, VDSO: stubs.VDSO(), OnMove: func(why string) {
 		b.log.Debug("a process moves to a stub", "why", why)
-	}}
-	if vdso != nil {
-		o.HostVDSO.Start, o.HostVDSO.End = vdso.Image()
-	}
-	p, err := flat.New(o)
+	}})
 	if err != nil {
 		return nil, nil, err
 	}

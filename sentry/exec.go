@@ -269,11 +269,10 @@ func (k *Kernel) loadProgram(ctx vfs.Context, pr *program, name string, argv, en
 		}
 	}
 	size = (size + uint64(len(name)) + 4096 + arch.PageSize - 1) &^ (arch.PageSize - 1)
-	lo, top := pr.as.Area()
-	room := top - lo
+	_, top := pr.as.Area()
 	top -= arch.PageSize
 	if random {
-		top -= randomBits(22) << arch.PageShift % (room / 16)
+		top -= randomBits(22) << arch.PageShift % pr.as.StackRandom()
 	}
 	prot := unix.PROT_READ | unix.PROT_WRITE
 	if pr.img.ExecStack {

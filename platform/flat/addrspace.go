@@ -26,6 +26,9 @@ type addressSpace struct {
 	mu    sync.Mutex
 	place span // given by Place, or empty
 	maps  btree.Map[uint64, mapping]
+	rw    rewritten
+
+	contexts atomic.Int32 // that have run here last
 }
 
 // Place is the range in which memory is best put. It is asked once, for a new program.
@@ -63,14 +66,20 @@ func (as *addressSpace) Map(addr, length, off uint64, prot platform.Prot) error 
 	if as.moved.Load() {
 		return as.stub.Map(addr, length, off, prot)
 	}
-	if addr < as.place.lo || addr+length > as.place.hi {
-		if !as.p.places.claim(as, addr, addr+length) {
-			if err := as.move("addresses that are taken"); err != nil {
-				return err
-			}
-			return as.stub.Map(addr, length, off, prot)
-		}
+	why := ""
+	switch {
+	case as.inZones(addr, addr+length):
+		why = "the trampolines' addresses"
+	case (addr < as.place.lo || addr+length > as.place.hi) && !as.p.places.claim(as, addr, addr+length):
+		why = "addresses that are taken"
 	}
+	if why != "" {
+		if err := as.move(why); err != nil {
+			return err
+		}
+		return as.stub.Map(addr, length, off, prot)
+	}
+	as.restore(addr, addr+length, false)
 	e := hostMap(addr, length, hostProt(prot), unix.MAP_SHARED|unix.MAP_FIXED, as.p.memFD, off)
 	if e == unix.ENOMEM {
 		if err := as.move("too many host mappings"); err != nil {
@@ -98,6 +107,7 @@ func (as *addressSpace) Unmap(addr, length uint64) error {
 	if !as.shown(addr, addr+length) {
 		return nil
 	}
+	as.restore(addr, addr+length, false)
 	// Only what is its own: others may have something in the gaps.
 	var parts []span
 	as.each(addr, addr+length, func(lo, hi uint64, _ mapping) { parts = append(parts, span{lo, hi}) })
@@ -124,6 +134,7 @@ func (as *addressSpace) Protect(addr, length uint64, prot platform.Prot) error {
 	if as.moved.Load() {
 		return as.stub.Protect(addr, length, prot)
 	}
+	as.restore(addr, addr+length, true)
 	if e := hostProtect(addr, length, hostProt(prot)); e != 0 {
 		return fmt.Errorf("host mprotect %#x+%#x: %w", addr, length, e)
 	}
@@ -183,12 +194,17 @@ func (as *addressSpace) Release() {
 		as.stub.Release()
 	}
 	as.clear()
-	as.p.places.forget(as.p.places.release(as))
-	as.maps.Clear()
+	as.p.places.release(as)
 }
 
 // clear unmaps everything from the sentry's process. mu is held.
 func (as *addressSpace) clear() {
+	as.dropText()
+	as.rw.copies, as.rw.cont, as.rw.text = nil, nil, nil
+	for _, z := range as.rw.zones {
+		z.frames = nil // the slots stay: a thread may yet be found there
+	}
+	defer as.maps.Clear()
 	as.maps.Scan(func(lo uint64, m mapping) bool {
 		if e := hostUnmap(lo, m.end-lo); e != 0 {
 			panic(fmt.Sprintf("flat: munmap of a guest's memory: %v", e))
@@ -217,7 +233,6 @@ func (as *addressSpace) move(why string) error {
 	as.moved.Store(true)
 	// The addresses stay its own until Release: no other process may be shown where a thread of this one may still be.
 	as.clear()
-	as.maps.Clear()
 	return nil
 }
 
@@ -319,7 +334,7 @@ func (as *addressSpace) note(lo, hi uint64, now *mapping, protect bool) {
 		}
 		if protect {
 			a, b := max(p.lo, lo), min(p.m.end, hi)
-			as.maps.Set(a, mapping{b, p.m.off + a - p.lo, now.prot})
+			as.maps.Set(a, mapping{b, p.m.off + a - p.lo, now.prot | p.m.prot&platform.Private})
 		}
 	}
 	if now != nil && !protect {

@@ -23,6 +23,9 @@ type context struct {
 	stub          platform.Context // made when it first needs one
 	onStub        bool             // the floating point state is with stub
 	as            *addressSpace    // where it was last
+	rip           uint64           // where the guest goes on, which may be in a trampoline for st.Rip
+	// lastAfter is where the program goes on after its last system call, and lastResume where it really does.
+	lastAfter, lastResume uint64
 
 	// Why enter returned.
 	event, sig, addr, errCode, trapno, arch uint64
@@ -60,7 +63,11 @@ const siKernel = 0x80
 func (c *context) Switch(pas platform.AddressSpace, st *arch.State, step bool) (platform.Event, error) {
 	as := pas.(*addressSpace)
 	if c.as != as {
-		c.as = as
+		if c.as != nil {
+			c.as.contexts.Add(-1)
+		}
+		as.contexts.Add(1)
+		c.as, c.lastAfter, c.lastResume = as, 0, 0
 		if c.onStub && !as.moved.Load() {
 			c.fromStub()
 		}
@@ -86,6 +93,9 @@ func (c *context) Switch(pas platform.AddressSpace, st *arch.State, step bool) (
 			st.Orig_rax = arch.NoSyscall
 			return platform.Event{Kind: platform.Interrupted}, nil
 		}
+		if c.rip = c.lastResume; st.Rip != c.lastAfter {
+			c.rip = as.goOn(st.Rip)
+		}
 		if !c.enter(st) {
 			if err := c.p.newVCPU(); err != nil {
 				return platform.Event{}, err
@@ -95,6 +105,10 @@ func (c *context) Switch(pas platform.AddressSpace, st *arch.State, step bool) (
 		st.Cs, st.Ss, st.Ds, st.Es, st.Fs, st.Gs = arch.UserCS, arch.UserSS, 0, 0, 0, 0
 		switch c.event {
 		case eventSyscall:
+			if st.Rip != c.lastResume {
+				c.lastResume, c.lastAfter = st.Rip, as.afterCall(st.Rip)
+			}
+			st.Rip, st.Rcx = c.lastAfter, c.lastAfter
 			st.Orig_rax, st.Rax = st.Rax, enosys
 			return platform.Event{Kind: platform.Syscall}, nil
 		case eventSignal:
@@ -122,6 +136,7 @@ func needsStub(st *arch.State, step bool) string {
 func (c *context) signal(as *addressSpace, st *arch.State) (platform.Event, bool) {
 	st.Orig_rax = arch.NoSyscall
 	st.Gs_base = 0
+	st.Rip = as.original(st.Rip)
 	sig := unix.Signal(c.sig)
 	switch sig {
 	case unix.SIGSYS:
@@ -132,6 +147,10 @@ func (c *context) signal(as *addressSpace, st *arch.State) (platform.Event, bool
 		}
 		if c.arch>>32 != archX86_64 {
 			return generalProtection, true
+		}
+		if !c.p.o.NoRewrite {
+			as.rewrite(st.Rip, st.Rax, as.contexts.Load() == 1)
+			c.lastAfter, c.lastResume = 0, 0
 		}
 		st.Orig_rax, st.Rax = st.Rax, enosys
 		return platform.Event{Kind: platform.Syscall}, true
@@ -188,18 +207,11 @@ func (c *context) switchStub(as *addressSpace, st *arch.State, step bool) (platf
 			c.stub.Interrupt() // it may have come before other was there
 		}
 	}
-	for {
-		ev, err := c.stub.Switch(as.stub, st, step)
-		switch {
-		case ev.Kind == platform.Interrupted:
-			atomic.StoreUint32(&c.interrupt, 0)
-		case err == nil && ev.Kind == platform.Fault && ev.Access == platform.AccessExec && ev.Addr == st.Rip && c.p.o.HostVDSO.has(st.Rip):
-			// The program knows the vDSO where the sentry has it.
-			st.Rip += c.p.o.StubVDSO - c.p.o.HostVDSO.Start
-			continue
-		}
-		return ev, err
+	ev, err := c.stub.Switch(as.stub, st, step)
+	if ev.Kind == platform.Interrupted {
+		atomic.StoreUint32(&c.interrupt, 0)
 	}
+	return ev, err
 }
 
 // fromStub brings the floating point state back.
@@ -282,6 +294,10 @@ func (c *context) CPUTime() int64 {
 
 // Release implements platform.Context.
 func (c *context) Release() {
+	if c.as != nil {
+		c.as.contexts.Add(-1)
+		c.as = nil
+	}
 	if c.stub != nil {
 		c.other.Store(nil)
 		c.stub.Release()

@@ -18,25 +18,23 @@ type Options struct {
 	Memory *os.File
 	// Stubs is the platform that processes move to. The flat platform closes it.
 	Stubs platform.Platform
-	// HostVDSO is where the host has put its vDSO in this process, which guests use, and StubVDSO where it is in stubs. Zero: there is none.
-	HostVDSO Image
-	StubVDSO uint64
+	// VDSO is the host's vDSO, where it is in this process and in stubs, or 0.
+	VDSO uint64
+	// NoRewrite leaves system call sites as they are: each call traps.
+	NoRewrite bool
 	// OnMove is told, if not nil, when a process moves to a stub, and why.
 	OnMove func(why string)
 }
-
-// Image is a range of addresses.
-type Image struct{ Start, End uint64 }
-
-func (i Image) has(addr uint64) bool { return i.Start <= addr && addr < i.End }
 
 // Platform implements platform.Platform.
 type Platform struct {
 	memFD uintptr
 	stubs platform.Platform
 	fpu   fpu
-	moves atomic.Int64
-	o     Options
+	text  *textMemory
+
+	moves, rewritten atomic.Int64
+	o                Options
 
 	mu     sync.Mutex
 	blocks []byte // of vcpus, not used yet
@@ -54,6 +52,10 @@ func New(o Options) (*Platform, error) {
 		return nil, fmt.Errorf("flat: %w", err)
 	}
 	p.places.init()
+	var err error
+	if p.text, err = newTextMemory(); err != nil {
+		return nil, fmt.Errorf("flat: %w", err)
+	}
 	return p, nil
 }
 
@@ -112,14 +114,19 @@ func (p *Platform) NewContext() platform.Context {
 }
 
 // Close implements platform.Platform.
-func (p *Platform) Close() error { return p.stubs.Close() }
+func (p *Platform) Close() error { return errors.Join(p.stubs.Close(), p.text.close()) }
 
 // VDSO is where guests find the host's vDSO (AT_SYSINFO_EHDR), or 0.
-func (p *Platform) VDSO() uint64 {
-	if p.o.StubVDSO == 0 {
-		return 0
+func (p *Platform) VDSO() uint64 { return p.o.VDSO }
+
+// Rewritten is how many system call sites have become jumps.
+func (p *Platform) Rewritten() int64 { return p.rewritten.Load() }
+
+// rewriteFailed is told when the host did not allow a rewrite. The site traps on.
+func (p *Platform) rewriteFailed(err error) {
+	if p.o.OnMove != nil {
+		p.o.OnMove("not at all, but: " + err.Error())
 	}
-	return p.o.HostVDSO.Start
 }
 
 // noteMove counts and tells.

@@ -1,6 +1,7 @@
 package flat
 
 import (
+	"math/rand/v2"
 	"sync"
 
 	"github.com/tidwall/btree"
@@ -23,7 +24,7 @@ type span struct{ lo, hi uint64 }
 // places knows which addresses of the process belong to which address space.
 type places struct {
 	mu    sync.Mutex
-	free  []uint64 // beginnings of places, the next one last
+	free  []uint64 // beginnings of places, in no order
 	taken btree.Map[uint64, taken]
 }
 
@@ -36,6 +37,7 @@ func (l *places) init() {
 	for at := uint64(placesHi - placeSize); at >= placesLo; at -= placeSize {
 		l.free = append(l.free, at)
 	}
+	rand.Shuffle(len(l.free), func(i, j int) { l.free[i], l.free[j] = l.free[j], l.free[i] })
 }
 
 // take gives as a place, if there is one.
@@ -108,7 +110,7 @@ func (l *places) claim(as *addressSpace, lo, hi uint64) bool {
 }
 
 // release gives back what as has; nothing of it is mapped any more.
-func (l *places) release(as *addressSpace) []span {
+func (l *places) release(as *addressSpace) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var mine []span
@@ -118,13 +120,6 @@ func (l *places) release(as *addressSpace) []span {
 		}
 		return true
 	})
-	return mine
-}
-
-// forget makes places free again.
-func (l *places) forget(mine []span) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	for _, m := range mine {
 		l.taken.Delete(m.lo)
 		if m.hi-m.lo == placeSize && m.lo >= placesLo && m.hi <= placesHi && m.lo%placeSize == 0 {

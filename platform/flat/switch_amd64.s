@@ -261,22 +261,29 @@ fpDone:
 	MOVQ S_BP(R9), BP
 	MOVQ S_BX(R9), BX
 	MOVQ S_R10(R9), R10
-	MOVQ S_AX(R9), AX
 	MOVQ S_DX(R9), DX
 	MOVQ S_SI(R9), SI
 	MOVQ S_DI(R9), DI
 	CMPQ V_FULL(R8), $0
 	JNE  full
-	MOVQ S_IP(R9), CX
+	// The arithmetic flags, without POPFQ: overflow by an addition that does or does not, the others from AH. The rest is as always.
 	MOVQ S_FLAGS(R9), R11
+	MOVQ R11, CX
+	MOVQ R11, AX
+	SHRQ $11, AX
+	ANDL $1, AX
+	ADDB $0x7f, AL
+	BYTE $0x88; BYTE $0xcc // MOVB CL, AH
+	SAHF
+	MOVQ S_AX(R9), AX
+	MOVQ S_CX(R9), CX
 	MOVQ S_SP(R9), SP
 	MOVQ S_R8(R9), R8
 	MOVQ S_R9(R9), R9
-	JMP  CX
+	BYTE $0x65; BYTE $0xff; BYTE $0x24; BYTE $0x25; LONG $V_RIP // JMP *GS:V_RIP
 full:
 	// Flags last: everything after them changes none.
-	MOVQ S_IP(R9), CX
-	MOVQ CX, V_RIP(R8)
+	MOVQ S_AX(R9), AX
 	MOVQ S_CX(R9), CX
 	MOVQ S_R11(R9), R11
 	LEAQ S_FLAGS(R9), SP

@@ -50,6 +50,12 @@ const (
 	eventSignal
 )
 
+// Flags that the short way into the guest restores, and what the others must be for it.
+const (
+	arithmetic = 0x8d5 // OF SF ZF AF PF CF
+	ordinary   = 0x202 // IF, and the bit that is always set
+)
+
 // interruptSignal makes a thread leave the guest. Go uses it for nothing.
 const interruptSignal = 63
 
@@ -153,8 +159,9 @@ func (c *context) enter(st *arch.State) bool {
 	v.st = uintptr(unsafe.Pointer(st))
 	v.fp, v.image, v.fpImage = c.fpAt, c.imageAt, c.fpImage
 	v.tidAt, v.intAt = uintptr(unsafe.Pointer(&c.tid)), uintptr(unsafe.Pointer(&c.interrupt))
+	v.rip = c.rip
 	v.full = 1
-	if st.Rcx == st.Rip && st.R11 == st.Eflags {
+	if st.Rcx == st.Rip && st.R11 == st.Eflags && st.Eflags&^arithmetic == ordinary {
 		v.full = 0
 	}
 	enter(v)

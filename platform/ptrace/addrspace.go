@@ -53,6 +53,8 @@ type addressSpace struct {
 	afters []func()
 	maps   btree.Map[uint64, mapping] // as it will be when the queue is done
 
+	// spoiled is set once the guest has something in the vDSO's place: the next one could not have it there.
+	spoiled atomic.Bool
 	// dead is set once the host process is gone.
 	dead atomic.Bool
 }
@@ -72,6 +74,10 @@ func (as *addressSpace) Map(addr, length, off uint64, prot platform.Prot) error 
 	if as.Mappings() >= maxMappings {
 		return fmt.Errorf("ptrace: %d host mappings: %w", maxMappings, unix.ENOMEM)
 	}
+	if k := as.p.kept; addr < k.end && k.start < addr+length {
+		as.spoiled.Store(true)
+	}
+	prot &^= platform.Private
 	as.push(op{kind: opMap, prot: prot, addr: addr, len: length, off: off})
 	return nil
 }
@@ -318,7 +324,7 @@ func (as *addressSpace) Release() {
 	afters := as.afters
 	as.afters, as.ops = nil, nil
 	as.mu.Unlock()
-	p, s, dead := as.p, as.s, as.dead.Load()
+	p, s, dead := as.p, as.s, as.dead.Load() || as.spoiled.Load()
 	p.spawner.work <- func() {
 		// Only now nothing of the guest's memory is mapped.
 		if dead || p.spawner.clear(s) != nil || !p.keep(s) {

@@ -18,6 +18,9 @@ type Options struct {
 	Memory *os.File
 	// VDSO is the host's, from FindVDSO; nil: guests have none.
 	VDSO *VDSO
+	// VDSOInPlace leaves it where this process has it, within the guests' part of the address space, instead of moving it
+	// out of their way.
+	VDSOInPlace bool
 }
 
 // maxStubs is how many address spaces there can be.
@@ -41,8 +44,10 @@ type Platform struct {
 	mxcsrMask uint32
 	xfeatures uint64
 
-	hostVDSO        *VDSO
-	vdsoStart, vdso uint64 // in the stubs: the data pages, and the image or 0
+	hostVDSO    *VDSO
+	vdsoInPlace bool
+	kept        part   // in the stubs: the vDSO with its data pages, or an empty range
+	vdso        uint64 // the vDSO itself, or 0
 
 	mu    sync.Mutex
 	idle  []*stub
@@ -63,7 +68,7 @@ func New(o Options) (*Platform, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ptrace: memfd_create: %w", err)
 	}
-	p := &Platform{memFD: int(o.Memory.Fd()), ctlFD: ctl, sleepers: newSleepers(), hostVDSO: o.VDSO, top: 1}
+	p := &Platform{memFD: int(o.Memory.Fd()), ctlFD: ctl, sleepers: newSleepers(), hostVDSO: o.VDSO, vdsoInPlace: o.VDSOInPlace, top: 1}
 	p.balance = newBalance(p.sleepers)
 	if v, err := unix.Getpriority(unix.PRIO_PROCESS, 0); err == nil {
 		p.nice = int32(20 - v)

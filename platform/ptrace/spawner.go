@@ -97,9 +97,8 @@ func (s *spawner) makeTemplate() error {
 		nr   uint64
 		args [6]uint64
 	}{
-		{"munmap", unix.SYS_MUNMAP, [6]uint64{0, guestEnd}},
-		{"munmap", unix.SYS_MUNMAP, [6]uint64{guestEnd, s.p.vdsoStart - guestEnd}},
-		{"munmap", unix.SYS_MUNMAP, [6]uint64{vdsoEnd, stubBase - vdsoEnd}},
+		{"munmap", unix.SYS_MUNMAP, [6]uint64{0, s.p.kept.start}},
+		{"munmap", unix.SYS_MUNMAP, [6]uint64{s.p.kept.end, stubBase - s.p.kept.end}},
 		{"munmap", unix.SYS_MUNMAP, [6]uint64{stubBase + 0x1000, userEnd - stubBase - 0x1000}},
 		{"mmap", unix.SYS_MMAP, mapOps(0)},
 		{"PR_SET_DUMPABLE", unix.SYS_PRCTL, [6]uint64{unix.PR_SET_DUMPABLE, 1}},
@@ -117,12 +116,19 @@ func (s *spawner) makeTemplate() error {
 	return nil
 }
 
-// keepVDSO moves the host's vDSO and its data pages to where all stubs have them. A host that does not allow
+// keepVDSO moves the host's vDSO and its data pages to where all stubs have them, unless they are to stay. A host that does not allow
 // it leaves guests without: they make system calls to ask for the time.
 func (s *spawner) keepVDSO(pid int32) {
 	v := s.p.hostVDSO
-	s.p.vdsoStart = vdsoEnd
-	if v == nil || v.end-v.start > vdsoEnd-guestEnd {
+	s.p.kept = part{vdsoEnd, vdsoEnd}
+	if v == nil {
+		return
+	}
+	if s.p.vdsoInPlace {
+		s.p.kept, s.p.vdso = part{v.start, v.end}, v.image
+		return
+	}
+	if v.end-v.start > vdsoEnd-guestEnd {
 		return
 	}
 	start := vdsoEnd - (v.end - v.start)
@@ -133,7 +139,7 @@ func (s *spawner) keepVDSO(pid int32) {
 			return
 		}
 	}
-	s.p.vdsoStart = start
+	s.p.kept = part{start, vdsoEnd}
 	s.p.vdso = start + v.image - v.start
 }
 
@@ -180,7 +186,11 @@ func (s *spawner) newThread(st *stub) (int32, error) {
 
 // clear unmaps all guest memory of st.
 func (s *spawner) clear(st *stub) error {
-	_, err := callOne(st.pid, unix.SYS_MUNMAP, [6]uint64{0, guestEnd})
+	k := s.p.kept
+	_, err := callOne(st.pid, unix.SYS_MUNMAP, [6]uint64{0, min(k.start, guestEnd)})
+	if err == nil && k.end < guestEnd {
+		_, err = callOne(st.pid, unix.SYS_MUNMAP, [6]uint64{k.end, guestEnd - k.end})
+	}
 	return err
 }
 

@@ -15,9 +15,6 @@ type VDSO struct {
 
 type part struct{ start, end uint64 }
 
-// Image is where the vDSO itself is.
-func (v *VDSO) Image() (start, end uint64) { return v.image, v.end }
-
 // FindVDSO looks for it. It needs /proc, so it is called before the sentry confines itself; nil if there is none.
 func FindVDSO() *VDSO {
 	f, err := os.Open("/proc/self/maps")

@@ -1,0 +1,355 @@
+package flat
+
+import (
+	"fmt"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"gosv.dev/platform"
+	"gosv.dev/platform/arch"
+	"gosv.dev/platform/flat/sites"
+)
+
+// Rewriting of system call sites. A page of text is never written to: a copy with the jump in it, which only this platform knows,
+// is mapped in its place in one step. Whatever mm does with the page brings the original back. So the flat memory, other processes,
+// processes that have moved and everybody who asks mm see the program as it is.
+
+const pageSize = arch.PageSize
+
+// textWindow is how much text on either side of a site is looked at.
+const textWindow = 128 << 10
+
+// rewritten is what an address space has of rewritten sites. addressSpace.mu protects it.
+type rewritten struct {
+	zones   []*zone
+	copies  map[uint64]*textCopy // by the page's address
+	cont    map[uint64]uint64    // overwritten addresses, and where a thread goes on instead
+	refused map[uint64]bool      // sites that are as they were
+
+	text           *sites.Text // of [textLo, textHi), with all patches since
+	code           []byte
+	textLo, textHi uint64
+}
+
+// textCopy is a page with rewritten sites.
+type textCopy struct {
+	frame   uint64 // in the platform's own memory
+	patches []*sites.Patch
+}
+
+// zone is where trampolines are: one slot each.
+type zone struct {
+	lo, hi uint64
+	slots  []*slot // by position; the last page may not be full
+	frames []uint64
+}
+
+// slot is a trampoline.
+type slot struct {
+	after uint64 // the address after the SYSCALL
+	patch sites.Patch
+}
+
+// rewrite makes a jump of the SYSCALL before after, which trapped with the number nr, if that can be done. alone says that no other
+// thread runs in the address space.
+func (as *addressSpace) rewrite(after, nr uint64, alone bool) {
+	site := after - 2
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	rw := &as.rw
+	if as.moved.Load() || rw.refused[site] {
+		return
+	}
+	page := site &^ (pageSize - 1)
+	m, ok := as.mappingOf(page)
+	if !ok || m.prot&^platform.Private != platform.Read|platform.Exec || m.prot&platform.Private == 0 || after > page+pageSize {
+		return // its contents may change without a word, or are not to be read
+	}
+	z, at := as.freeSlot(site)
+	if z == nil {
+		as.refuse(site)
+		return
+	}
+	if rw.text == nil || site < rw.textLo || after > rw.textHi {
+		as.readText(page)
+	}
+	patch, err := rw.text.Plan(site, nr, at)
+	if err != nil || patch.Page() < rw.textLo || patch.Page()+pageSize > rw.textHi {
+		as.refuse(site)
+		return
+	}
+	if patch.Inner && !alone {
+		return // another time, perhaps
+	}
+	if err := as.patch(z, &patch, nr); err != nil {
+		as.p.rewriteFailed(err)
+		as.refuse(site)
+	}
+}
+
+// refuse notes that a site stays as it is.
+func (as *addressSpace) refuse(site uint64) {
+	const most = 4096 // a program that makes its own code may have any number
+	if as.rw.refused == nil || len(as.rw.refused) >= most {
+		as.rw.refused = map[uint64]bool{}
+	}
+	as.rw.refused[site] = true
+}
+
+// mappingOf is what is shown at addr. mu is held.
+func (as *addressSpace) mappingOf(addr uint64) (m mapping, ok bool) {
+	as.maps.Descend(addr, func(at uint64, v mapping) bool {
+		if v.end > addr {
+			v.off += addr - at
+			m, ok = v, true
+		}
+		return false
+	})
+	return m, ok
+}
+
+// readText copies the text around page.
+func (as *addressSpace) readText(page uint64) {
+	rw := &as.rw
+	lo, hi := page, page+pageSize
+	readable := func(a uint64) bool {
+		m, ok := as.mappingOf(a)
+		return ok && m.prot&(platform.Read|platform.Exec) == platform.Read|platform.Exec
+	}
+	for lo > pageSize && page-lo < textWindow && readable(lo-pageSize) {
+		lo -= pageSize
+	}
+	for hi-page < textWindow && readable(hi) {
+		hi += pageSize
+	}
+	rw.code = slices.Grow(rw.code[:0], int(hi-lo))[:hi-lo]
+	copy(rw.code, guestBytes(lo, int(hi-lo)))
+	rw.text, rw.textLo, rw.textHi = sites.NewText(rw.code, lo), lo, hi
+}
+
+// patch puts a patch into force.
+func (as *addressSpace) patch(z *zone, patch *sites.Patch, nr uint64) error {
+	rw := &as.rw
+	n := len(z.slots)
+	if n%slotsPerPage == 0 {
+		frame, err := as.p.text.take()
+		if err != nil {
+			return err
+		}
+		at := z.lo + uint64(n/slotsPerPage)*pageSize
+		if e := hostMap(at, pageSize, unix.PROT_READ|unix.PROT_EXEC, unix.MAP_SHARED|unix.MAP_FIXED, as.p.text.fd, frame); e != 0 {
+			as.p.text.give(frame)
+			return fmt.Errorf("mapping trampolines: %w", e)
+		}
+		z.frames = append(z.frames, frame)
+	}
+	// The copy of the page first: it may not be what it was a moment ago.
+	page := patch.Page()
+	frame, err := as.p.text.take()
+	if err != nil {
+		return err
+	}
+	b := as.p.text.bytes(frame)
+	copy(b, guestBytes(page, pageSize))
+	if !patch.Apply(b, page) {
+		as.p.text.give(frame)
+		rw.text = nil
+		return nil
+	}
+	copy(as.p.text.bytes(z.frames[n/slotsPerPage])[n%slotsPerPage*sites.TrampSize:], patch.Tramp)
+	z.slots = append(z.slots, &slot{after: patch.Site + 2, patch: *patch})
+	if e := hostMap(page, pageSize, unix.PROT_READ|unix.PROT_EXEC, unix.MAP_SHARED|unix.MAP_FIXED, as.p.text.fd, frame); e != 0 {
+		as.p.text.give(frame)
+		return fmt.Errorf("mapping rewritten text: %w", e)
+	}
+	patch.Apply(rw.code, rw.textLo)
+	if rw.copies == nil {
+		rw.copies, rw.cont = map[uint64]*textCopy{}, map[uint64]uint64{}
+	}
+	c := rw.copies[page]
+	if c == nil {
+		c = &textCopy{}
+		rw.copies[page] = c
+	} else {
+		as.p.text.give(c.frame)
+	}
+	c.frame = frame
+	c.patches = append(c.patches, patch)
+	for _, m := range patch.Moves {
+		rw.cont[m.Text] = m.Tramp
+	}
+	as.p.rewritten.Add(1)
+	return nil
+}
+
+// restore forgets the rewritten pages of [lo, hi), which are being mapped, unmapped or given other rights. With remap the
+// originals are mapped again. mu is held.
+func (as *addressSpace) restore(lo, hi uint64, remap bool) {
+	rw := &as.rw
+	if rw.text != nil && lo < rw.textHi && rw.textLo < hi {
+		rw.text = nil
+	}
+	if len(rw.refused) != 0 {
+		for site := range rw.refused {
+			if lo <= site && site < hi {
+				delete(rw.refused, site)
+			}
+		}
+	}
+	if len(rw.copies) == 0 {
+		return
+	}
+	one := func(page uint64, c *textCopy) {
+		if remap {
+			if m, ok := as.mappingOf(page); ok {
+				if e := hostMap(page, pageSize, hostProt(m.prot), unix.MAP_SHARED|unix.MAP_FIXED, as.p.memFD, m.off); e != 0 {
+					panic(fmt.Sprintf("flat: mapping original text: %v", e))
+				}
+			}
+		}
+		for _, p := range c.patches {
+			for _, m := range p.Moves {
+				delete(rw.cont, m.Text)
+			}
+		}
+		delete(rw.copies, page)
+		as.p.text.give(c.frame)
+	}
+	if (hi-lo)/pageSize < uint64(len(rw.copies)) {
+		for page := lo; page < hi; page += pageSize {
+			if c := rw.copies[page]; c != nil {
+				one(page, c)
+			}
+		}
+		return
+	}
+	for page, c := range rw.copies {
+		if lo <= page && page < hi {
+			one(page, c)
+		}
+	}
+}
+
+// slotsPerPage is how many trampolines a page has.
+const slotsPerPage = pageSize / sites.TrampSize
+
+// freeSlot finds the place of the next trampoline for a site.
+func (as *addressSpace) freeSlot(site uint64) (*zone, uint64) {
+	rw := &as.rw
+	near := func(z *zone) bool {
+		const reach = 2<<30 - 1<<20
+		return site < z.lo+reach && z.hi < site+reach && len(z.slots) < int(z.hi-z.lo)/sites.TrampSize
+	}
+	for _, z := range rw.zones {
+		if near(z) {
+			return z, z.lo + uint64(len(z.slots))*sites.TrampSize
+		}
+	}
+	if len(rw.zones) >= maxZones {
+		return nil, 0
+	}
+	try := func(lo, hi uint64, own bool) *zone {
+		z := &zone{lo: lo, hi: hi}
+		if !near(z) || as.inZones(lo, hi) || !own && !as.p.places.claim(as, lo, hi) {
+			return nil
+		}
+		rw.zones = append(rw.zones, z)
+		return z
+	}
+	var z *zone
+	if as.place.lo <= site && site < as.place.hi {
+		if z = try(as.place.lo, as.place.lo+margin, true); z == nil {
+			z = try(as.place.hi-margin, as.place.hi, true)
+		}
+		if z == nil {
+			return nil, 0 // too far from both ends
+		}
+	}
+	// A program at an address of its own: in front of it, where its heap does not grow to.
+	for back := uint64(2 << 20); z == nil && back <= 1<<30 && site > back+zoneSize+arch.MinAddr; back *= 2 {
+		lo := (site - back) &^ (zoneSize - 1)
+		if !as.shown(lo, lo+zoneSize) {
+			z = try(lo, lo+zoneSize, false)
+		}
+	}
+	if z == nil {
+		return nil, 0
+	}
+	return z, z.lo
+}
+
+const (
+	maxZones = 16
+	zoneSize = 1 << 20
+)
+
+// inZones tells whether trampolines are, or will be, in [lo, hi).
+func (as *addressSpace) inZones(lo, hi uint64) bool {
+	for _, z := range as.rw.zones {
+		if lo < z.hi && z.lo < hi {
+			return true
+		}
+	}
+	return false
+}
+
+// slotAt is the trampoline that addr is in, or nil.
+func (as *addressSpace) slotAt(addr uint64) *slot {
+	for _, z := range as.rw.zones {
+		if z.lo <= addr && addr < z.hi {
+			if i := (addr - z.lo) / sites.TrampSize; i < uint64(len(z.slots)) {
+				return z.slots[i]
+			}
+		}
+	}
+	return nil
+}
+
+// original is the program's address for one at which a thread was found.
+func (as *addressSpace) original(addr uint64) uint64 {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	if s := as.slotAt(addr); s != nil {
+		return s.patch.Original(addr)
+	}
+	return addr
+}
+
+// afterCall is the address after the SYSCALL of a rewritten site that goes on at resume.
+func (as *addressSpace) afterCall(resume uint64) uint64 {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	if s := as.slotAt(resume); s != nil {
+		return s.after
+	}
+	return resume
+}
+
+// goOn is where a thread that is to run at addr must be put.
+func (as *addressSpace) goOn(addr uint64) uint64 {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	if to, ok := as.rw.cont[addr]; ok {
+		return to
+	}
+	return addr
+}
+
+// dropText gives everything back: copies, trampolines and their memory. Nothing of it is shown any more but the
+// trampolines, which are unmapped here. mu is held.
+func (as *addressSpace) dropText() {
+	for _, c := range as.rw.copies {
+		as.p.text.give(c.frame)
+	}
+	for _, z := range as.rw.zones {
+		if n := uint64(len(z.frames)); n > 0 {
+			if e := hostUnmap(z.lo, n*pageSize); e != 0 {
+				panic(fmt.Sprintf("flat: unmapping trampolines: %v", e))
+			}
+		}
+		for _, f := range z.frames {
+			as.p.text.give(f)
+		}
+	}
+}
