@@ -3,7 +3,6 @@ package flat
 import (
 	"encoding/binary"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -31,7 +30,6 @@ type context struct {
 	event, sig, addr, errCode, trapno, arch uint64
 	code                                    int64
 
-	began   time.Time
 	cpuTime atomic.Int64
 
 	// Atomic, but for the goroutine itself between entersyscall and exitsyscall.
