@@ -164,9 +164,6 @@ type Context interface {
 	FP() ([]byte, error)
 	SetFP(image []byte) error
 	ResetFP()
-	// CPUTime is the processor time that guest code of this context has used,
-	// in nanoseconds, as exactly as the platform can tell.
-	CPUTime() int64
 	// Release ends the context. It is called by the context's goroutine.
 	Release()
 }

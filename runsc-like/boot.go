@@ -185,6 +185,7 @@ func (b *booter) run() (int, error) {
 	cfg := sentry.Config{
 		Memory: b.mem, Platform: p, Syscalls: table, VFS: reg, Mounts: mounts,
 		Hostname: c.Hostname, CPUs: c.CPUs, Log: b.log, OnInitStop: b.programStopped,
+		TickAccounting: c.Platform == "flat",
 	}
 	if table.Strace != nil {
 		cfg.OnSignal = table.Strace.Signal

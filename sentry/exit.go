@@ -38,7 +38,6 @@ func (t *Task) exit() {
 		f(t, last)
 	}
 	p.noteRSS(t.mm)
-	t.userTime.Store(t.ctx.CPUTime())
 	t.ctx.Release() // it must not outlive the address space
 	t.dropMM()
 

@@ -13,9 +13,6 @@ import (
 // XCR0 is the components of the processor's extended state that guests may use.
 func XCR0() uint64 { return xfeatures }
 
-// RefreshCPUTime brings the caller's processor time up to date, for calls that tell it.
-func (t *Task) RefreshCPUTime() { t.cpuTimeSelf() }
-
 // ProcessMRelease is process_mrelease(2): the process must be about to die.
 func (t *Task) ProcessMRelease(pid *PID) error {
 	t.k.tasks.RLock()

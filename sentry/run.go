@@ -28,7 +28,7 @@ const (
 // start makes the task's goroutine.
 func (t *Task) start() {
 	t.k.live.Add(1)
-	t.k.running.Add(1)
+	t.k.beginRunning()
 	if r, ok := t.ctx.(platform.Runner); ok {
 		r.Run(t.mm.Platform(), t.run)
 	} else {
@@ -41,7 +41,7 @@ func (t *Task) run() {
 	defer t.k.live.Done()
 	defer close(t.done)
 	defer t.k.count.Add(-1)
-	t.sysStart = t.k.mono()
+	t.since.Store(t.k.acct())
 	if t.startFP != nil {
 		if err := t.ctx.SetFP(t.startFP); err != nil {
 			t.k.Log.Warn("floating point state of a new thread", "tid", t.TID(), "err", err)
@@ -56,7 +56,7 @@ func (t *Task) run() {
 		t.runGuarded()
 	}
 	t.exitGuarded()
-	t.k.running.Add(-1)
+	t.k.endRunning()
 }
 
 // runGuarded runs the loop. A panic below it ends the guest's process instead of the sandbox.
@@ -111,10 +111,10 @@ func (t *Task) runOnce() {
 		t.inGuest.Store(false)
 		return
 	}
-	t.guestBegin()
+	t.charge(&t.sysTime)
 	ev, err := t.ctx.Switch(t.mm.Platform(), &t.Regs, t.tracing.step)
 	t.inGuest.Store(false)
-	t.guestEnd()
+	t.charge(&t.userTime)
 	if t.staleMM != nil {
 		t.dropStaleMM()
 	}

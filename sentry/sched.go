@@ -42,12 +42,9 @@ type taskSched struct {
 	startTime int64 // Kernel.mono at creation
 
 	// Accounting: written by the task's goroutine, read by anybody.
-	userTime   atomic.Int64 // as of the last look at the platform's clock
+	userTime   atomic.Int64 // as of since
 	sysTime    atomic.Int64
-	sysStart   int64        // when the sentry began to work for the task; goroutine only
-	sysSince   atomic.Int64 // the same for others; 0 when the sentry does not work
-	guestSince atomic.Int64 // when the guest began to run; 0 when it does not
-	lastClock  int64        // when userTime was looked at; goroutine only
+	since      atomic.Int64 // Kernel.acct when it was last charged; 0 while it sleeps
 	state      atomic.Int32 // taskRunning ...
 	nvcsw      atomic.Int64
 	nivcsw     atomic.Int64
@@ -118,71 +115,47 @@ func (u *Usage) Rusage() unix.Rusage {
 // clockTicks is a time in USER_HZ.
 func clockTicks(d time.Duration) int64 { return int64(d / (time.Second / 100)) }
 
-// clockPeriod is how old userTime may become while the task makes system calls.
-const clockPeriod = int64(time.Millisecond)
-
-// guestBegin and guestEnd enclose Switch.
-func (t *Task) guestBegin() {
-	now := t.k.mono()
-	t.sysTime.Add(now - t.sysStart)
-	t.sysSince.Store(0)
-	t.guestSince.Store(now)
-}
-
-func (t *Task) guestEnd() {
-	now := t.k.mono()
-	if now-t.lastClock >= clockPeriod {
-		t.lastClock = now
-		t.userTime.Store(t.ctx.CPUTime())
+// charge adds the time since the last charge to what the task did since.
+func (t *Task) charge(to *atomic.Int64) {
+	if now, since := t.k.acct(), t.since.Load(); now != since {
+		to.Add(now - since)
+		t.since.Store(now)
 	}
-	t.guestSince.Store(0)
-	t.sysStart = now
-	t.sysSince.Store(now)
-	t.k.switches.Add(1)
 }
 
 // sleepBegin and sleepEnd enclose a wait.
 func (t *Task) sleepBegin(interruptible bool) {
-	now := t.k.mono()
-	t.sysTime.Add(now - t.sysStart)
-	t.sysSince.Store(0)
+	t.charge(&t.sysTime)
+	t.since.Store(0)
 	t.nvcsw.Add(1)
+	t.k.switches.Add(1)
 	if interruptible {
 		t.state.Store(taskSleeping)
 	} else {
 		t.state.Store(taskUninterruptible)
 	}
 	t.rseqSleep()
-	t.k.running.Add(-1)
+	t.k.endRunning()
 }
 
 func (t *Task) sleepEnd() {
-	t.k.running.Add(1)
+	t.k.beginRunning()
 	t.state.Store(taskRunning)
-	t.sysStart = t.k.mono()
-	t.sysSince.Store(t.sysStart)
-	t.rseq.since.Store(t.sysStart)
+	t.since.Store(t.k.acct())
+	t.rseq.since.Store(t.k.acct())
 }
 
 // cpuTime is the processor time that the task has used. Any goroutine may call it.
 func (t *Task) cpuTime() (user, system time.Duration) {
-	now := t.k.mono()
-	u, s := t.userTime.Load(), t.sysTime.Load()
-	if since := t.guestSince.Load(); since != 0 && now > since {
-		u += now - since
-	}
-	if since := t.sysSince.Load(); since != 0 && now > since {
-		s += now - since
+	u, s, now := t.userTime.Load(), t.sysTime.Load(), t.k.acct()
+	if since := t.since.Load(); since != 0 && now > since {
+		if t.inGuest.Load() {
+			u += now - since
+		} else {
+			s += now - since
+		}
 	}
 	return time.Duration(u), time.Duration(s)
-}
-
-// cpuTimeSelf is cpuTime for the task's own goroutine, exact.
-func (t *Task) cpuTimeSelf() (user, system time.Duration) {
-	now := t.k.mono()
-	t.lastClock = now
-	t.userTime.Store(t.ctx.CPUTime())
-	return t.cpuTime()
 }
 
 // CPUTime is the processor time that the task has used.
@@ -284,10 +257,8 @@ func (p *Process) noteRSS(as *mm.AddressSpace) {
 
 // finishAccounting fixes the task's usage when it dies.
 func (t *Task) finishAccounting() {
-	now := t.k.mono()
-	t.sysTime.Add(now - t.sysStart)
-	t.sysStart = now
-	t.sysSince.Store(0)
+	t.charge(&t.sysTime)
+	t.since.Store(0)
 	t.finalUsage = t.usage()
 }
 

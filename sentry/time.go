@@ -158,7 +158,7 @@ func (t *Task) ClockGetTime(id int32) (int64, error) {
 		return now, nil
 	}
 	if id == unix.CLOCK_THREAD_CPUTIME_ID {
-		user, sys := t.cpuTimeSelf()
+		user, sys := t.cpuTime()
 		return int64(user + sys), nil
 	}
 	c, err := t.cpuClockOf(id, true)
@@ -166,7 +166,6 @@ func (t *Task) ClockGetTime(id int32) (int64, error) {
 		return 0, err
 	}
 	if c.proc == t.proc {
-		t.cpuTimeSelf()
 	}
 	return c.now(), nil
 }

@@ -489,7 +489,6 @@ func (ts *processTimers) itimerLocked(which int32) (s TimerSpec, err error) {
 func (t *Task) SetItimer(which int32, n TimerSpec) (old TimerSpec, err error) {
 	p := t.proc
 	if which != unix.ITIMER_REAL {
-		t.cpuTimeSelf()
 	}
 	sh := p.lockSig()
 	defer sh.mu.Unlock()
@@ -624,7 +623,7 @@ func (ts *processTimers) planLookLocked() {
 }
 
 // busy tells whether t runs, in the guest or in the sentry.
-func (t *Task) busy() bool { return t.guestSince.Load() != 0 || t.sysSince.Load() != 0 }
+func (t *Task) busy() bool { return t.since.Load() != 0 }
 
 // lookNow sends the signals of timers of processor time that are due, and plans the next look.
 func (ts *processTimers) lookNow() {
@@ -721,7 +720,7 @@ func (ts *processTimers) preferredLocked(c *cpuClock) *Task {
 		for i := range n {
 			ts.prefer = (ts.prefer + 1) % n
 			_ = i
-			if t := p.threads[ts.prefer]; t.guestSince.Load() != 0 && !t.sig.exiting {
+			if t := p.threads[ts.prefer]; t.inGuest.Load() && !t.sig.exiting {
 				return t
 			}
 		}

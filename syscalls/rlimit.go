@@ -58,12 +58,10 @@ func getrusage(t *sentry.Task, who int32, addr usermem.Addr) (uintptr, error) {
 	var u sentry.Usage
 	switch who {
 	case unix.RUSAGE_SELF:
-		t.RefreshCPUTime()
 		u = t.Process().Usage()
 	case unix.RUSAGE_CHILDREN:
 		u = t.Process().ChildUsage()
 	case unix.RUSAGE_THREAD:
-		t.RefreshCPUTime()
 		u = t.Usage()
 	default:
 		return 0, unix.EINVAL
@@ -76,7 +74,6 @@ func getrusage(t *sentry.Task, who int32, addr usermem.Addr) (uintptr, error) {
 func times(t *sentry.Task, addr usermem.Addr) (uintptr, error) {
 	const tick = time.Second / 100
 	if addr != 0 {
-		t.RefreshCPUTime()
 		user, system := t.Process().CPUTime()
 		c := t.Process().ChildUsage()
 		tms := [4]int64{int64(user / tick), int64(system / tick), int64(c.User / tick), int64(c.System / tick)}

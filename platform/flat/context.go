@@ -30,8 +30,6 @@ type context struct {
 	event, sig, addr, errCode, trapno, arch uint64
 	code                                    int64
 
-	cpuTime atomic.Int64
-
 	// Atomic, but for the goroutine itself between entersyscall and exitsyscall.
 	interrupt uint32 // Interrupt was called and has not been reported
 	tid       uint32 // the host thread that runs its guest code, or 0
@@ -219,7 +217,6 @@ func (c *context) fromStub() {
 	if image, err := c.stub.FP(); err != nil || c.SetFP(image) != nil {
 		c.ResetFP()
 	}
-	c.cpuTime.Add(c.stub.CPUTime())
 	c.stub.Release()
 	c.stub = nil
 }
@@ -279,15 +276,6 @@ func (c *context) ResetFP() {
 	}
 	copy(c.image, c.p.fpu.init)
 	c.fpImage = 1
-}
-
-// CPUTime implements platform.Context.
-func (c *context) CPUTime() int64 {
-	n := c.cpuTime.Load()
-	if c.stub != nil {
-		n += c.stub.CPUTime()
-	}
-	return n
 }
 
 // Release implements platform.Context.

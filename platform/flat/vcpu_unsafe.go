@@ -264,3 +264,10 @@ func hostProtect(addr, length uint64, prot uintptr) syscall.Errno {
 	_, _, e := syscall.RawSyscall(unix.SYS_MPROTECT, uintptr(addr), uintptr(length), prot)
 	return e
 }
+
+//go:nosplit
+//go:norace
+func schedulerOnly() {
+	entersyscall()
+	exitsyscall()
+}

@@ -157,10 +157,6 @@ func (c *context) Release() {
 	c.w = nil
 }
 
-// CPUTime implements platform.Context: the time between continuing the guest and its stop. It includes what the
-// host took in between for others; the host tells only the time of the whole stub.
-func (c *context) CPUTime() int64 { return c.cpuTime.Load() }
-
 // Switch implements platform.Context.
 func (c *context) Switch(pas platform.AddressSpace, st *arch.State, step bool) (platform.Event, error) {
 	as := pas.(*addressSpace)

@@ -81,7 +81,7 @@ func TestStatus(t *testing.T) {
 		{"do --memory -5M true", 125, "gosv: do: --memory: \"-5M\" is no size; write for example 512M or 2G\n"},
 		{"do --cpus 5000 true", 125, "gosv: do: --cpus: 5000 is out of range; choose 1 to 1024, or 0 for as many as the host has\n"},
 		{"do --cpus x true", 125, "gosv: do: invalid value \"x\" for flag -cpus: "},
-		{"do --platform kvm9 true", 125, "gosv: do: --platform: there is no platform \"kvm9\"; choose auto or ptrace\n"},
+		{"do --platform kvm9 true", 125, "gosv: do: --platform: there is no platform \"kvm9\"; choose auto, ptrace or flat\n"},
 		{"do --cwd rel true", 125, "gosv: do: --cwd: \"rel\" is not absolute; give the path from the root of the sandbox\n"},
 		{"do --cwd /no/dir true", 125, "gosv: do: working directory /no/dir: no such file or directory\n"},
 		{"do --volume /x true", 125, "gosv: do: --volume: \"/x\" is not HOST:GUEST or HOST:GUEST:ro\n"},
