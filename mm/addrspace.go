@@ -19,10 +19,9 @@ type AddressSpace struct {
 	m      *Memory
 	plat   platform.Platform
 	pas    platform.AddressSpace
-	lo, hi uint64   // what the platform can show
-	area   struct { // where memory is placed that asks for no place
-		lo, hi uint64
-	}
+	lo, hi uint64 // what the platform can show
+	area   extent // where memory is placed that asks for no place
+	placed extent // what the platform gave to this address space for it, if it gives any
 	users  atomic.Int32
 	limits atomic.Pointer[func(int) uint64]
 	capab  atomic.Pointer[func() bool]
@@ -62,6 +61,9 @@ type placed struct {
 
 func (p *placed) end() uint64 { return p.start + uint64(p.res.pages())<<PageShift }
 
+// extent is [lo, hi).
+type extent struct{ lo, hi uint64 }
+
 // NewAddressSpace makes an empty address space with one user.
 func NewAddressSpace(m *Memory, p platform.Platform) (*AddressSpace, error) {
 	pas, err := p.NewAddressSpace()
@@ -97,6 +99,7 @@ func NewAddressSpace(m *Memory, p platform.Platform) (*AddressSpace, error) {
 func (as *AddressSpace) PickLayout(stackLimit uint64, randomize, legacy bool) {
 	if p, ok := as.pas.(platform.Placer); ok {
 		as.area.lo, as.area.hi = p.Place()
+		as.placed = as.area
 	}
 	as.pickLayout(stackLimit, randomize, legacy)
 }

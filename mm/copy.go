@@ -31,7 +31,32 @@ func (as *AddressSpace) CopyInForce(addr usermem.Addr, b []byte) (int, error) {
 // CopyOutForce writes guest memory; a private mapping may be read-only. Shared pages
 // of private mappings are copied first.
 func (as *AddressSpace) CopyOutForce(addr usermem.Addr, b []byte) (int, error) {
-	return as.transfer(uint64(addr), b, want{access: platform.AccessWrite, kernel: true, force: true})
+	n, err := as.transfer(uint64(addr), b, want{access: platform.AccessWrite, kernel: true, force: true})
+	if n > 0 {
+		as.showChanged(uint64(addr)&^(PageSize-1), roundUp(uint64(addr)+uint64(n)))
+	}
+	return n, err
+}
+
+// showChanged shows pages of program text once more that have been written to although they are read-only: the platform was
+// promised that their contents stay (platform.Private).
+func (as *AddressSpace) showChanged(lo, hi uint64) {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	if as.root == NoFrame {
+		return
+	}
+	for a := lo; a < hi; a += PageSize {
+		t, _ := as.leaf(a)
+		if t == nil {
+			continue
+		}
+		e := t[pageIdx(a)]
+		if e&(ptePresent|pteShown) != ptePresent|pteShown || protOf(e)&(platform.Write|platform.Exec) != platform.Exec {
+			continue
+		}
+		as.noteErr(as.mapRun(a, PageSize, e&pteFrame, protOf(e)))
+	}
 }
 
 // ZeroOut clears guest memory and returns how much it cleared.

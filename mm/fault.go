@@ -678,6 +678,9 @@ func (as *AddressSpace) growStack(addr uint64) *region {
 	if more := addr &^ (minPageRun*PageSize - 1); more >= as.lo && try(more) {
 		start = more
 	}
+	if as.reserve(start, r.start) != nil {
+		return nil
+	}
 	as.regions.Delete(r.start)
 	n := int64(r.start-start) >> PageShift
 	r.start = start

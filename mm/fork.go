@@ -58,8 +58,9 @@ func (as *AddressSpace) forkLocked(n *AddressSpace) error {
 			c.flags &^= flagMayWrite
 		}
 		if err = n.insert(c); err != nil {
-			// The file refuses writers, and has one: cannot happen.
-			c.file.refs.Add(-1)
+			if c.file != nil {
+				c.file.refs.Add(-1)
+			}
 			return false
 		}
 		if r.flags&flagWipeOnFork != 0 && !r.shared && r.anonymous() {

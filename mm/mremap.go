@@ -116,7 +116,7 @@ func (as *AddressSpace) remapLocked(old, oldLen, newLen uint64, flags int, to ui
 
 	// Grow in place.
 	if !fixed && !keep && oldEnd == r.end && oldLen > 0 {
-		if end := old + newLen; end > old && end <= as.hi && as.free(oldEnd, end) {
+		if end := old + newLen; end > old && end <= as.hi && as.free(oldEnd, end) && as.reserve(oldEnd, end) == nil {
 			n := int64(newLen-oldLen) >> PageShift
 			r.end = end
 			as.account(r, n)
@@ -167,7 +167,9 @@ func (as *AddressSpace) remapLocked(old, oldLen, newLen uint64, flags int, to ui
 	}
 	n.hold()
 	if err := as.insert(n); err != nil {
-		n.file.refs.Add(-1)
+		if n.file != nil {
+			n.file.refs.Add(-1)
+		}
 		return 0, false, err
 	}
 	if oldLen > 0 {

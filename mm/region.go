@@ -1,6 +1,8 @@
 package mm
 
 import (
+	"golang.org/x/sys/unix"
+
 	"gosv.dev/platform"
 )
 
@@ -154,16 +156,32 @@ func (as *AddressSpace) mapCounted(r *region) error {
 }
 
 // insert adds r, which overlaps nothing, and accounts for it. r holds a reference
-// to its file already. It fails if the file refuses writable mappings.
+// to its file already. It fails if the file refuses writable mappings, or the platform the addresses.
 func (as *AddressSpace) insert(r *region) error {
 	if r.shared && r.maxProt&platform.Write != 0 && !r.anonymous() && r.flags&flagSpecial == 0 {
 		r.flags |= flagMayWrite
+	}
+	if err := as.reserve(r.start, r.end); err != nil {
+		return err
 	}
 	if err := as.mapCounted(r); err != nil {
 		return err
 	}
 	as.regions.Set(r.start, r)
 	as.account(r, r.pages())
+	return nil
+}
+
+// reserve tells the platform, if it wants to know, that there will be memory in a range.
+func (as *AddressSpace) reserve(lo, hi uint64) error {
+	if as.placed.lo <= lo && hi <= as.placed.hi {
+		return nil
+	}
+	if p, ok := as.pas.(platform.Placer); ok {
+		if err := p.Reserve(lo, hi); err != nil {
+			return unix.ENOMEM
+		}
+	}
 	return nil
 }
 

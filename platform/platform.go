@@ -79,10 +79,20 @@ type AddressSpace interface {
 	Release()
 }
 
-// A Placer is an AddressSpace of a platform on which processes share addresses. Place is the part of the platform's
-// range in which a new program's memory is best put, and the same at every call; what is mapped elsewhere works, perhaps more slowly.
+// A Placer is an AddressSpace of a platform on which processes share addresses.
 type Placer interface {
+	// Place is the part of the platform's range in which a new program's memory is best put, and the same at every call; what
+	// is mapped elsewhere works, perhaps more slowly.
 	Place() (lo, hi uint64)
+	// Reserve must be told of every range outside of Place (of every range, if Place has never been asked) that the process will
+	// have memory in, before its code runs next: another process may show something there.
+	Reserve(lo, hi uint64) error
+}
+
+// A Mover is an AddressSpace that can give up a faster way to run guest code, of which the program would see more than of
+// Linux when it is looked at closely. It is another way for good.
+type Mover interface {
+	Move(why string) error
 }
 
 // EventKind says why guest code stopped.
@@ -136,6 +146,14 @@ type Parker interface {
 // as is where guest code will probably run first.
 type Runner interface {
 	Run(as AddressSpace, f func())
+}
+
+// An Answerer is a Context that can answer system calls itself, without a stop. Both methods may be called from any
+// goroutine; an answer that is being taken back may still be given until NoAnswers has returned.
+type Answerer interface {
+	// Answer makes value the result of system call nr, below 256, until NoAnswers.
+	Answer(nr uint64, value uint32)
+	NoAnswers()
 }
 
 // A Context runs one guest thread. All methods but Interrupt must be called

@@ -77,6 +77,7 @@ type booter struct {
 	files   [3]*vfs.File // standard input, output and error, but for a terminal's
 	procFD  int          // /proc/self/fd, or -1
 	killed  unix.Signal  // what ended the program, or 0
+	ended   func()       // notes in the log what the platform has done, or nil
 }
 
 // phase notes in the log how long it took to come this far.
@@ -269,6 +270,9 @@ func (b *booter) start() (int, error) {
 	ws := b.kernel.Wait()
 	b.phase("ended")
 	b.kernel.Shutdown()
+	if b.ended != nil {
+		b.ended()
+	}
 	if b.term != nil {
 		b.term.drain()
 	}

@@ -35,10 +35,12 @@ type config struct {
 	ReadOnly bool
 	Volumes  []volume
 	Platform string
-	Strace   bool
-	LogFile  bool // there is a file for the log
-	Debug    bool
-	Identity sandbox.Identity
+	// NoRewrite keeps the flat platform from rewriting system call sites.
+	NoRewrite bool
+	Strace    bool
+	LogFile   bool // there is a file for the log
+	Debug     bool
+	Identity  sandbox.Identity
 	// Terminal is which of the standard descriptors are the host's terminal (a bit each), and its state.
 	Terminal   int
 	Foreground bool // the command is in its foreground

@@ -33,6 +33,7 @@ type doFlags struct {
 	straceFile string
 	log        string
 	debug      bool
+	noRewrite  bool
 }
 
 func doCommand() *cli.Command {
@@ -76,7 +77,9 @@ Examples:
 			&cli.StringSliceFlag{Name: "volume", Aliases: []string{"v"}, Destination: &f.volumes, HideDefault: true,
 				Usage: "share a directory: `HOST:GUEST[:ro]` (repeatable)"},
 			&cli.StringFlag{Name: "platform", Value: "auto", Destination: &f.platform, HideDefault: true,
-				Usage: "how guest code runs: `NAME` is auto or ptrace"},
+				Usage: "how guest code runs: `NAME` is auto, ptrace or flat"},
+			&cli.BoolFlag{Name: "no-rewrite", Destination: &f.noRewrite, HideDefault: true,
+				Usage: "leave programs' system call instructions as they are (platform flat)"},
 			&cli.BoolFlag{Name: "strace", Destination: &f.strace, HideDefault: true,
 				Usage: "print system calls to standard error"},
 			&cli.StringFlag{Name: "strace-file", Destination: &f.straceFile, HideDefault: true,
@@ -120,6 +123,9 @@ func (f *doFlags) config(args []string) (*config, error) {
 	case "ptrace", "flat":
 	default:
 		return nil, fmt.Errorf("--platform: there is no platform %q; choose auto, ptrace or flat", f.platform)
+	}
+	if c.NoRewrite = f.noRewrite; c.NoRewrite && c.Platform != "flat" {
+		return nil, errors.New("--no-rewrite: only the platform flat rewrites programs; give --platform=flat too, or leave it out")
 	}
 	var err error
 	if c.Memory, err = parseSize(f.memory); err != nil {

@@ -19,11 +19,15 @@ func (b *booter) newPlatform(vdso *ptrace.VDSO) (vdsoPlatform, []sandbox.Rule, e
 	if err != nil || b.config.Platform != "flat" {
 		return stubs, nil, err
 	}
-	p, err := flat.New(flat.Options{Memory: b.mem.File(), Stubs: stubs, VDSO: stubs.VDSO(), OnMove: func(why string) {
+	p, err := flat.New(flat.Options{Memory: b.mem.File(), Stubs: stubs, VDSO: stubs.VDSO(), NoRewrite: b.config.NoRewrite, OnMove: func(why string) {
 		b.log.Debug("a process moves to a stub", "why", why)
 	}})
 	if err != nil {
 		return nil, nil, err
+	}
+	b.log.Debug("platform flat", "interception", p.Interception(), "rewriting", !b.config.NoRewrite)
+	b.ended = func() {
+		b.log.Debug("platform flat", "moved", p.Moves(), "rewritten", p.Rewritten())
 	}
 	return p, flatRules(p), nil
 }

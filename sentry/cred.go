@@ -26,6 +26,7 @@ func (t *Task) SetCred(n *cred.Cred) {
 		atomicStore(&t.pdeath, 0)
 	}
 	t.cred.Store(n)
+	t.noAnswers()
 	if n.UID != old.UID || n.UserNS != old.UserNS {
 		t.k.chargeProc(nprocKey{n.UserNS, n.UID}, 1)
 		t.k.chargeProc(nprocKey{old.UserNS, old.UID}, -1)

@@ -530,6 +530,7 @@ func (k *Kernel) becomeLeader(t, old *Task) {
 	sh.mu.Unlock()
 	t.pid.Store(p.tgid)
 	old.pid.Store(mine)
+	t.noAnswers()
 	p.tgid.task, mine.task = t, old
 	t.startTime = old.startTime
 	for _, c := range p.children {

@@ -399,6 +399,7 @@ func (k *Kernel) forgetChildren(t *Task) {
 		}
 		p.children = remove(p.children, c)
 		c.parent = newParent
+		c.noAnswers()
 		if newParent != nil {
 			newParent.children = append(newParent.children, c)
 		}

@@ -145,7 +145,25 @@ func (a *ioAccount) add(r, w, nr, nw uint64) {
 func (t *Task) IOCounts() IOCounts { return t.ioAccount.counts() }
 
 // IOCounts is what all threads there were have read and written.
-func (p *Process) IOCounts() IOCounts { return p.ioAccount.counts() }
+func (p *Process) IOCounts() IOCounts {
+	p.k.tasks.RLock()
+	defer p.k.tasks.RUnlock()
+	sum := p.ioAccount.counts()
+	for _, t := range p.threads {
+		c := t.ioAccount.counts()
+		sum.ReadBytes += c.ReadBytes
+		sum.WrittenBytes += c.WrittenBytes
+		sum.Reads += c.Reads
+		sum.Writes += c.Writes
+	}
+	return sum
+}
+
+// leaveIO gives what a task has counted to its process, when it dies.
+func (t *Task) leaveIO() {
+	a := &t.ioAccount
+	t.proc.ioAccount.add(a.rchar.Swap(0), a.wchar.Swap(0), a.syscr.Swap(0), a.syscw.Swap(0))
+}
 
 // countIO counts a system call that has returned n, or failed.
 func (t *Task) countIO(nr uint64, n uintptr, failed bool) {
@@ -164,7 +182,6 @@ func (t *Task) countIO(nr uint64, n uintptr, failed bool) {
 		n = 0
 	}
 	t.ioAccount.add(uint64(n), uint64(n), read, write)
-	t.proc.ioAccount.add(uint64(n), uint64(n), read, write)
 }
 
 // defaultCoreFilter is the coredump_filter that processes begin with.

@@ -6,6 +6,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"gosv.dev/mm"
+	"gosv.dev/platform"
 	"gosv.dev/platform/arch"
 )
 
@@ -75,6 +77,14 @@ func (t *Task) linkTracer(tracer *Task, seized bool, options uint32) {
 	tracer.tracing.tracees = append(tracer.tracing.tracees, t)
 }
 
+// traceSlowly has the platform run a traced program in the way that looks the same as Linux to a debugger, if it has another.
+// Where that fails it goes on as before.
+func traceSlowly(as *mm.AddressSpace) {
+	if m, ok := as.Platform().(platform.Mover); ok {
+		_ = m.Move("ptrace")
+	}
+}
+
 // ptraceUnlink ends the tracing of t; it goes back to stopping with its process. Kernel.tasks is held
 // for writing.
 func (t *Task) ptraceUnlink() {
@@ -108,6 +118,7 @@ func (t *Task) ptraceUnlink() {
 func (t *Task) traceWork() {
 	if t.tracing.sysTrace || t.tracing.sysEmu || t.tracing.step {
 		t.work.Or(workTrace)
+		t.noAnswers()
 	} else {
 		t.work.And(^workTrace)
 	}
@@ -151,6 +162,14 @@ func (t *Task) PtraceMayAccess(o *Task, mode PtraceMode) bool {
 
 // PtraceTraceme is PTRACE_TRACEME.
 func (t *Task) PtraceTraceme() error {
+	err := t.ptraceTraceme()
+	if err == nil {
+		traceSlowly(t.mm)
+	}
+	return err
+}
+
+func (t *Task) ptraceTraceme() error {
 	k := t.k
 	k.tasks.Lock()
 	defer k.unlockTasks()
@@ -167,15 +186,26 @@ func (t *Task) PtraceAttach(tid int32, seize bool, addr, options uint64) error {
 	if seize && (addr != 0 || options&^uint64(ptraceOptions) != 0) {
 		return unix.EIO
 	}
+	o, err := t.ptraceAttach(tid, seize, options)
+	if err == nil {
+		if as := o.GetMM(); as != nil {
+			traceSlowly(as)
+			as.DecUsers()
+		}
+	}
+	return err
+}
+
+func (t *Task) ptraceAttach(tid int32, seize bool, options uint64) (*Task, error) {
 	k := t.k
 	k.tasks.Lock()
 	defer k.unlockTasks()
 	o := t.PIDNS().findTask(tid)
 	if o == nil {
-		return unix.ESRCH
+		return nil, unix.ESRCH
 	}
 	if o.proc == t.proc || !t.PtraceMayAccess(o, PtraceAttach|PtraceRealCreds) || o.dead || o.tracing.tracer != nil {
-		return unix.EPERM
+		return nil, unix.EPERM
 	}
 	o.linkTracer(t, seize, uint32(options))
 	sh := o.proc.lockSig()
@@ -188,7 +218,7 @@ func (t *Task) PtraceAttach(tid int32, seize bool, addr, options uint64) error {
 		o.signalWake()
 	}
 	sh.mu.Unlock()
-	return nil
+	return o, nil
 }
 
 // ptraceStopLocked stops t for its tracer until that lets it go on, and returns what the tracer said
@@ -336,6 +366,9 @@ func (t *Task) ptraceExecStop(oldTID int32) {
 	sh := t.proc.lockSig()
 	traced, seized := t.tracing.tracer != nil, t.tracing.seized
 	sh.mu.Unlock()
+	if traced {
+		traceSlowly(t.mm)
+	}
 	switch {
 	case !traced:
 	case t.ptraceEventEnabled(unix.PTRACE_EVENT_EXEC):

@@ -260,6 +260,7 @@ func (t *Task) finishAccounting() {
 	t.charge(&t.sysTime)
 	t.since.Store(0)
 	t.finalUsage = t.usage()
+	t.leaveIO()
 }
 
 // countFault counts a page fault that ended in a signal; mm counts the others.

@@ -69,6 +69,7 @@ func (t *Task) SeccompMode() (mode, filters int) {
 func (t *Task) setSeccomp(s *seccompState) {
 	t.seccomp.Store(s)
 	t.work.Or(workSeccomp)
+	t.noAnswers()
 }
 
 // cloneSeccomp gives the new task c the filters of its parent.

@@ -33,6 +33,7 @@ func (k *Kernel) setPgrp(p *Process, pgrp *PID) {
 	sh := p.lockSig()
 	p.pgrp = pgrp
 	sh.mu.Unlock()
+	p.noAnswers()
 	if pgrp != nil {
 		pgrp.pgrp = append(pgrp.pgrp, p)
 	}

@@ -37,6 +37,7 @@ type Task struct {
 	k       *Kernel
 	proc    *Process
 	ctx     platform.Context
+	answers answers
 	parker  platform.Parker // ctx, if it sleeps best by itself
 	sleeper waitq.Sleeper   // wakes parker
 	tracing taskTrace       // guest ptrace(2) state; has its own rules, see ptrace.go
@@ -291,6 +292,7 @@ func (t *Task) BlockBell(b *waitq.Bell, timeout time.Duration) error {
 // setContext gives a new task what it runs guest code with.
 func (t *Task) setContext(c platform.Context) {
 	t.ctx = c
+	t.answers.by, _ = c.(platform.Answerer)
 	if p, ok := c.(platform.Parker); ok {
 		t.parker, t.sleeper.Wake = p, p.Unpark
 	}

@@ -3,6 +3,8 @@ package sentry
 import (
 	"sync/atomic"
 	"time"
+
+	"gosv.dev/vfs"
 )
 
 // tick is how often processor time is looked at where calls are too fast to read a clock at each (Config.TickAccounting): Linux
@@ -28,9 +30,10 @@ func newTicker(k *Kernel) *ticker {
 func (c *ticker) run() {
 	for range c.start {
 		for c.k.running.Load() > 0 {
-			c.now.Store(c.k.mono())
+			c.look()
 			time.Sleep(tick)
 		}
+		vfs.SetNow(time.Time{})
 		c.still.Store(true)
 		if c.k.running.Load() > 0 {
 			c.wake() // one came in between
@@ -38,10 +41,15 @@ func (c *ticker) run() {
 	}
 }
 
+func (c *ticker) look() {
+	c.now.Store(c.k.mono())
+	vfs.SetNow(time.Now())
+}
+
 // wake is called when a task begins to run.
 func (c *ticker) wake() {
 	if c.still.Load() && c.still.Swap(false) {
-		c.now.Store(c.k.mono())
+		c.look()
 		select {
 		case c.start <- struct{}{}:
 		default:

@@ -18,10 +18,21 @@ const (
 	Gone
 )
 
+// Depth says how deep a call has to go.
+type Depth uint8
+
+const (
+	// Whole calls may do anything.
+	Whole Depth = iota
+	// Leaf calls have a result that stays as it is until the sentry changes it (sentry/answer.go): the platform may give it.
+	Leaf
+)
+
 // Entry is one system call.
 type Entry struct {
 	Name    string
 	Support Support
+	Depth   Depth
 	// Args describes the arguments for the strace log: a word an argument,
 	// "name:kind" (see strace.go for the kinds), in order.
 	Args string

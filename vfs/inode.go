@@ -11,8 +11,26 @@ import (
 // Timespec is a point in time or a duration as inodes have it.
 type Timespec = unix.Timespec
 
-// Now is the current time of day from the host's vDSO, for inode times.
-func Now() Timespec { return unix.NsecToTimespec(time.Now().UnixNano()) }
+// Now is the current time of day, for inode times: that of SetNow or the host's clock.
+func Now() Timespec {
+	if ns := coarseNow.Load(); ns != 0 {
+		return unix.NsecToTimespec(ns)
+	}
+	return unix.NsecToTimespec(time.Now().UnixNano())
+}
+
+// coarseNow is in nanoseconds since 1970, or 0.
+var coarseNow atomic.Int64
+
+// SetNow makes Now tell a time that the caller goes on setting every few milliseconds, as Linux takes the times of files
+// from its last timer interrupt; zero makes it read the clock each time.
+func SetNow(t time.Time) {
+	if t.IsZero() {
+		coarseNow.Store(0)
+		return
+	}
+	coarseNow.Store(t.UnixNano())
+}
 
 // Attr is what stat(2) tells of an inode.
 type Attr struct {

@@ -28,7 +28,8 @@ type addressSpace struct {
 	maps  btree.Map[uint64, mapping]
 	rw    rewritten
 
-	contexts atomic.Int32 // that have run here last
+	contexts atomic.Int32  // that have run here last
+	textGen  atomic.Uint64 // counts rewritten pages that became what they were
 }
 
 // Place is the range in which memory is best put. It is asked once, for a new program.
@@ -45,6 +46,38 @@ func (as *addressSpace) Place() (lo, hi uint64) {
 	}
 	return as.place.lo + margin, as.place.hi - margin
 }
+
+// Reserve implements platform.Placer: the range becomes this process's own, or the process moves, before it runs on what another
+// one has there. So does the child of a fork, whose every address is its parent's.
+func (as *addressSpace) Reserve(lo, hi uint64) error {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	if as.moved.Load() || as.place.lo <= lo && hi <= as.place.hi && !as.inZones(lo, hi) {
+		return nil
+	}
+	why := as.refuses(lo, hi)
+	switch {
+	case why == "":
+		return nil
+	case as.place.hi == 0:
+		why = "a fork"
+	}
+	return as.move(why)
+}
+
+// refuses says why this process cannot have memory in a range, or "" when the range is its own now.
+func (as *addressSpace) refuses(lo, hi uint64) string {
+	switch {
+	case as.inZones(lo, hi):
+		return "the trampolines' addresses"
+	case (lo < as.place.lo || hi > as.place.hi) && !as.p.places.claim(as, lo, hi):
+		return "addresses that are taken"
+	}
+	return ""
+}
+
+// Move implements platform.Mover.
+func (as *addressSpace) Move(why string) error { return as.mustMove(why) }
 
 func (as *addressSpace) check(addr, length uint64) error {
 	if addr%4096 != 0 || length%4096 != 0 || length == 0 || addr+length < addr {
@@ -66,20 +99,12 @@ func (as *addressSpace) Map(addr, length, off uint64, prot platform.Prot) error 
 	if as.moved.Load() {
 		return as.stub.Map(addr, length, off, prot)
 	}
-	why := ""
-	switch {
-	case as.inZones(addr, addr+length):
-		why = "the trampolines' addresses"
-	case (addr < as.place.lo || addr+length > as.place.hi) && !as.p.places.claim(as, addr, addr+length):
-		why = "addresses that are taken"
-	}
-	if why != "" {
+	if why := as.refuses(addr, addr+length); why != "" {
 		if err := as.move(why); err != nil {
 			return err
 		}
 		return as.stub.Map(addr, length, off, prot)
 	}
-	as.restore(addr, addr+length, false)
 	e := hostMap(addr, length, hostProt(prot), unix.MAP_SHARED|unix.MAP_FIXED, as.p.memFD, off)
 	if e == unix.ENOMEM {
 		if err := as.move("too many host mappings"); err != nil {
@@ -90,6 +115,7 @@ func (as *addressSpace) Map(addr, length, off uint64, prot platform.Prot) error 
 	if e != 0 {
 		return fmt.Errorf("host mapping %#x+%#x: %w", addr, length, e)
 	}
+	as.restore(addr, addr+length, false)
 	as.note(addr, addr+length, &mapping{off: off, prot: prot}, false)
 	return nil
 }
@@ -107,7 +133,6 @@ func (as *addressSpace) Unmap(addr, length uint64) error {
 	if !as.shown(addr, addr+length) {
 		return nil
 	}
-	as.restore(addr, addr+length, false)
 	// Only what is its own: others may have something in the gaps.
 	var parts []span
 	as.each(addr, addr+length, func(lo, hi uint64, _ mapping) { parts = append(parts, span{lo, hi}) })
@@ -116,10 +141,11 @@ func (as *addressSpace) Unmap(addr, length uint64) error {
 		for i++; i < len(parts) && parts[i].lo == hi; i++ {
 			hi = parts[i].hi
 		}
-		if e := hostUnmap(lo, hi-lo); e != 0 {
+		if e := as.hide(lo, hi); e != 0 {
 			return fmt.Errorf("host munmap %#x+%#x: %w", lo, hi-lo, e)
 		}
 	}
+	as.restore(addr, addr+length, false)
 	as.note(addr, addr+length, nil, false)
 	return nil
 }
@@ -197,20 +223,28 @@ func (as *addressSpace) Release() {
 	as.p.places.release(as)
 }
 
+// hide takes guest memory away. Outside of places nothing but a mapping keeps the sentry from putting something of its own there.
+func (as *addressSpace) hide(lo, hi uint64) unix.Errno {
+	if as.place.lo <= lo && hi <= as.place.hi {
+		return hostUnmap(lo, hi-lo)
+	}
+	return hostHold(lo, hi-lo, unix.MAP_FIXED)
+}
+
 // clear unmaps everything from the sentry's process. mu is held.
 func (as *addressSpace) clear() {
+	as.maps.Scan(func(lo uint64, m mapping) bool {
+		if e := as.hide(lo, m.end); e != 0 {
+			panic(fmt.Sprintf("flat: munmap of a guest's memory: %v", e))
+		}
+		return true
+	})
+	as.maps.Clear()
 	as.dropText()
 	as.rw.copies, as.rw.cont, as.rw.text = nil, nil, nil
 	for _, z := range as.rw.zones {
 		z.frames = nil // the slots stay: a thread may yet be found there
 	}
-	defer as.maps.Clear()
-	as.maps.Scan(func(lo uint64, m mapping) bool {
-		if e := hostUnmap(lo, m.end-lo); e != 0 {
-			panic(fmt.Sprintf("flat: munmap of a guest's memory: %v", e))
-		}
-		return true
-	})
 }
 
 // move takes the address space to a stub, for good. Contexts that run guest code meanwhile see the same memory, until

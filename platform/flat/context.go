@@ -25,10 +25,13 @@ type context struct {
 	rip           uint64           // where the guest goes on, which may be in a trampoline for st.Rip
 	// lastAfter is where the program goes on after its last system call, and lastResume where it really does.
 	lastAfter, lastResume uint64
+	textGen               uint64 // of the address space when they were noted
+
+	answers *[256]answer
 
 	// Why enter returned.
-	event, sig, addr, errCode, trapno, arch uint64
-	code                                    int64
+	event, sig, addr, errCode, trapno, arch, rcx uint64
+	code                                         int64
 
 	// Atomic, but for the goroutine itself between entersyscall and exitsyscall.
 	interrupt uint32 // Interrupt was called and has not been reported
@@ -89,6 +92,9 @@ func (c *context) Switch(pas platform.AddressSpace, st *arch.State, step bool) (
 			st.Orig_rax = arch.NoSyscall
 			return platform.Event{Kind: platform.Interrupted}, nil
 		}
+		if gen := as.textGen.Load(); gen != c.textGen {
+			c.textGen, c.lastAfter, c.lastResume = gen, 0, 0
+		}
 		if c.rip = c.lastResume; st.Rip != c.lastAfter {
 			c.rip = as.goOn(st.Rip)
 		}
@@ -132,7 +138,16 @@ func needsStub(st *arch.State, step bool) string {
 func (c *context) signal(as *addressSpace, st *arch.State) (platform.Event, bool) {
 	st.Orig_rax = arch.NoSyscall
 	st.Gs_base = 0
-	st.Rip = as.original(st.Rip)
+	if ip := uintptr(st.Rip); ip-answerAddr < leaveAddr-answerAddr {
+		// In the middle of an answer, before or after the result was there.
+		st.Rcx = as.afterCall(c.rcx)
+		st.Rip = st.Rcx
+		if ip <= answeredAddr {
+			st.Rip -= 2
+		}
+	} else {
+		st.Rip = as.original(st.Rip)
+	}
 	sig := unix.Signal(c.sig)
 	switch sig {
 	case unix.SIGSYS:
@@ -145,7 +160,7 @@ func (c *context) signal(as *addressSpace, st *arch.State) (platform.Event, bool
 			return generalProtection, true
 		}
 		if !c.p.o.NoRewrite {
-			as.rewrite(st.Rip, st.Rax, as.contexts.Load() == 1)
+			as.rewrite(st.Rip, st.Rax)
 			c.lastAfter, c.lastResume = 0, 0
 		}
 		st.Orig_rax, st.Rax = st.Rax, enosys
@@ -287,5 +302,25 @@ func (c *context) Release() {
 	if c.stub != nil {
 		c.other.Store(nil)
 		c.stub.Release()
+	}
+}
+
+// Where switch_amd64.s answers calls.
+var _, _, answerAddr, answeredAddr, leaveAddr, _, _ = textAddrs()
+
+// Answer implements platform.Answerer.
+func (c *context) Answer(nr uint64, value uint32) {
+	a := &c.answers[nr]
+	atomic.StoreUint64(&a.value, uint64(value))
+	atomic.StoreUint64(&a.negative, -nr)
+}
+
+// NoAnswers implements platform.Answerer.
+func (c *context) NoAnswers() {
+	for i := range c.answers {
+		none := noAnswer(uint64(i))
+		if a := &c.answers[i]; atomic.LoadUint64(&a.negative) != none {
+			atomic.StoreUint64(&a.negative, none)
+		}
 	}
 }

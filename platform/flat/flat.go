@@ -107,9 +107,10 @@ func (p *Platform) NewAddressSpace() (platform.AddressSpace, error) {
 
 // NewContext implements platform.Platform.
 func (p *Platform) NewContext() platform.Context {
-	c := &context{p: p, fp: make([]byte, fpSize), image: aligned(p.fpu.size)}
+	c := &context{p: p, answers: new([256]answer), fp: make([]byte, fpSize), image: aligned(p.fpu.size)}
 	c.fpAt, c.imageAt = address(c.fp), address(c.image)
 	c.ResetFP()
+	c.NoAnswers()
 	return c
 }
 
@@ -118,6 +119,9 @@ func (p *Platform) Close() error { return errors.Join(p.stubs.Close(), p.text.cl
 
 // VDSO is where guests find the host's vDSO (AT_SYSINFO_EHDR), or 0.
 func (p *Platform) VDSO() uint64 { return p.o.VDSO }
+
+// Interception is how system calls are intercepted that are not rewritten.
+func (p *Platform) Interception() string { return "Syscall User Dispatch" }
 
 // Rewritten is how many system call sites have become jumps.
 func (p *Platform) Rewritten() int64 { return p.rewritten.Load() }

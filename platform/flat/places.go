@@ -1,6 +1,7 @@
 package flat
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"sync"
 
@@ -98,8 +99,11 @@ func (l *places) claim(as *addressSpace, lo, hi uint64) bool {
 	if at > lo {
 		gaps = append(gaps, span{lo, at})
 	}
-	for _, g := range gaps {
-		if !hostFree(g.lo, g.hi-g.lo) {
+	for i, g := range gaps {
+		if hostHold(g.lo, g.hi-g.lo, mapFixedNoReplace) != 0 {
+			for _, g := range gaps[:i] {
+				hostUnmap(g.lo, g.hi-g.lo)
+			}
 			return false
 		}
 	}
@@ -121,6 +125,9 @@ func (l *places) release(as *addressSpace) {
 		return true
 	})
 	for _, m := range mine {
+		if e := hostUnmap(m.lo, m.hi-m.lo); e != 0 {
+			panic(fmt.Sprintf("flat: unmapping addresses of a process: %v", e))
+		}
 		l.taken.Delete(m.lo)
 		if m.hi-m.lo == placeSize && m.lo >= placesLo && m.hi <= placesHi && m.lo%placeSize == 0 {
 			l.free = append(l.free, m.lo)
@@ -128,11 +135,14 @@ func (l *places) release(as *addressSpace) {
 	}
 }
 
+const mapFixedNoReplace = 0x100000
+
+// hostHold maps a range so that nobody can access it and nothing else is put there.
+func hostHold(addr, length uint64, fixed uintptr) unix.Errno {
+	return hostMap(addr, length, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE|fixed, ^uintptr(0), 0)
+}
+
 // hostFree tells whether the process has nothing mapped in a range.
 func hostFree(addr, length uint64) bool {
-	const fixedNoReplace = 0x100000
-	if hostMap(addr, length, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE|fixedNoReplace, ^uintptr(0), 0) != 0 {
-		return false
-	}
-	return hostUnmap(addr, length) == 0
+	return hostHold(addr, length, mapFixedNoReplace) == 0 && hostUnmap(addr, length) == 0
 }

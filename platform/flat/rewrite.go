@@ -51,9 +51,8 @@ type slot struct {
 	patch sites.Patch
 }
 
-// rewrite makes a jump of the SYSCALL before after, which trapped with the number nr, if that can be done. alone says that no other
-// thread runs in the address space.
-func (as *addressSpace) rewrite(after, nr uint64, alone bool) {
+// rewrite makes a jump of the SYSCALL before after, which trapped with the number nr, if that can be done.
+func (as *addressSpace) rewrite(after, nr uint64) {
 	site := after - 2
 	as.mu.Lock()
 	defer as.mu.Unlock()
@@ -79,7 +78,8 @@ func (as *addressSpace) rewrite(after, nr uint64, alone bool) {
 		as.refuse(site)
 		return
 	}
-	if patch.Inner && !alone {
+	// A context counts before it asks, with mu, where it is to go on: it is seen here, or sees the patch.
+	if patch.Inner && as.contexts.Load() != 1 {
 		return // another time, perhaps
 	}
 	if err := as.patch(z, &patch, nr); err != nil {
@@ -183,8 +183,8 @@ func (as *addressSpace) patch(z *zone, patch *sites.Patch, nr uint64) error {
 	return nil
 }
 
-// restore forgets the rewritten pages of [lo, hi), which are being mapped, unmapped or given other rights. With remap the
-// originals are mapped again. mu is held.
+// restore forgets the rewritten pages of [lo, hi), which have been mapped or unmapped, or, with remap, are about to be given other
+// rights: the originals are mapped again first. mu is held.
 func (as *addressSpace) restore(lo, hi uint64, remap bool) {
 	rw := &as.rw
 	if rw.text != nil && lo < rw.textHi && rw.textLo < hi {
@@ -214,6 +214,7 @@ func (as *addressSpace) restore(lo, hi uint64, remap bool) {
 			}
 		}
 		delete(rw.copies, page)
+		as.textGen.Add(1)
 		as.p.text.give(c.frame)
 	}
 	if (hi-lo)/pageSize < uint64(len(rw.copies)) {

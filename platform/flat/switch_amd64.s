@@ -32,6 +32,8 @@
 #define V_INIT    200
 #define V_TIDAT   208
 #define V_INTAT   216
+#define V_ANSWERS 224
+#define V_RCX     232
 
 // struct arch.State
 #define S_R15 0
@@ -300,8 +302,30 @@ giveUp:
 TEXT ·abandoned(SB), NOSPLIT|NOFRAME, $0-0
 	RET
 
-// leave is where rewritten system calls jump to, through GS:V_LEAVE. RCX is where the guest goes on; R11 is free, as SYSCALL
-// has it. A signal in here is put off: its bit is set in pending.
+// answer is where rewritten system calls jump to, through GS:V_LEAVE. RCX is where the guest goes on; R11 is free, as SYSCALL
+// has it. A call that has an answer gets it here, in the guest: no instruction changes a flag. A signal in here finds the guest
+// before its call, or with answered's second instruction after it.
+TEXT ·answer(SB), NOSPLIT|NOFRAME, $0-0
+	MOVQ CX, V_RCX(GS)
+	MOVBLZX AL, R11
+	LEAQ (R11)(R11*1), R11
+	MOVQ V_ANSWERS(GS), CX
+	LEAQ (CX)(R11*8), R11
+	MOVQ 0(R11), CX
+	LEAQ (CX)(AX*1), CX
+	JCXZQ hit
+	MOVQ V_RCX(GS), CX
+	JMP  ·leave(SB)
+hit:
+	JMP  ·answered(SB)
+
+TEXT ·answered(SB), NOSPLIT|NOFRAME, $0-0
+	MOVL 8(R11), AX
+	MOVQ V_RCX(GS), CX
+	MOVL $0x246, R11
+	JMP  CX
+
+// leave is the way into the sentry. A signal in here is put off: its bit is set in pending.
 TEXT ·leave(SB), NOSPLIT|NOFRAME, $0-0
 	MOVQ V_ST(GS), R11
 	MOVQ R8, S_R8(R11)
@@ -524,16 +548,20 @@ TEXT ·restorer(SB), NOSPLIT|NOFRAME, $0-0
 TEXT ·textEnd(SB), NOSPLIT|NOFRAME, $0-0
 	RET
 
-// func textAddrs() (lo, hi, leave, sigentry, restorer uintptr)
-TEXT ·textAddrs(SB), NOSPLIT, $0-40
+// func textAddrs() (lo, hi, answer, answered, leave, sigentry, restorer uintptr)
+TEXT ·textAddrs(SB), NOSPLIT, $0-56
 	LEAQ ·enterGuest(SB), AX
 	MOVQ AX, lo+0(FP)
 	LEAQ ·textEnd(SB), AX
 	MOVQ AX, hi+8(FP)
+	LEAQ ·answer(SB), AX
+	MOVQ AX, answer+16(FP)
+	LEAQ ·answered(SB), AX
+	MOVQ AX, answered+24(FP)
 	LEAQ ·leave(SB), AX
-	MOVQ AX, leave+16(FP)
+	MOVQ AX, leave+32(FP)
 	LEAQ ·sigentry(SB), AX
-	MOVQ AX, sigentry+24(FP)
+	MOVQ AX, sigentry+40(FP)
 	LEAQ ·restorer(SB), AX
-	MOVQ AX, restorer+32(FP)
+	MOVQ AX, restorer+48(FP)
 	RET

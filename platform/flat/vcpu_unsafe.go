@@ -41,8 +41,20 @@ type vcpu struct {
 	init    uintptr // an XSAVE image of the initial state
 	tidAt   uintptr // where to say that tid runs this context
 	intAt   uintptr // whether the context is to be interrupted
-	_       [32]byte
+	answers uintptr // [256]answer
+	rcx     uint64  // RCX at the beginning of answer
+	_       [16]byte
 }
+
+// answer is what switch_amd64.s gives for a call.
+type answer struct {
+	negative uint64 // of the call's number, or noAnswer of it
+	value    uint64
+}
+
+// noAnswer is such that its sum with what a guest has in RAX is not zero where the low bytes are equal to the number's: only
+// then is it looked at.
+func noAnswer(nr uint64) uint64 { return 1 - nr }
 
 const (
 	eventRetry = iota
@@ -71,7 +83,7 @@ func cpuid(leaf, sub uint32) (a, b, c, d uint32)
 func packFP(fp, image uintptr, avx512, mask uint64)
 func saveInit(image uintptr, mask uint64)
 func enter(v *vcpu)
-func textAddrs() (lo, hi, leave, sigentry, restorer uintptr)
+func textAddrs() (lo, hi, answer, answered, leave, sigentry, restorer uintptr)
 
 //go:linkname entersyscall runtime.entersyscall
 func entersyscall()
@@ -87,7 +99,7 @@ type sigaction struct{ handler, flags, restorer, mask uintptr }
 
 // takeSignals puts sigentry before all handlers there are.
 func takeSignals() error {
-	_, _, _, entry, restorer := textAddrs()
+	_, _, _, _, _, entry, restorer := textAddrs()
 	const (
 		saSiginfo  = 4
 		saOnStack  = 0x08000000
@@ -115,8 +127,8 @@ func (p *Platform) newVCPU() error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	v := p.allocVCPU()
-	lo, hi, leave, _, _ := textAddrs()
-	*v = vcpu{leave: leave, self: uintptr(unsafe.Pointer(v)), goFS: fsBase(), tid: uint64(unix.Gettid()),
+	lo, hi, answer, _, _, _, _ := textAddrs()
+	*v = vcpu{leave: answer, self: uintptr(unsafe.Pointer(v)), goFS: fsBase(), tid: uint64(unix.Gettid()),
 		avx512: p.fpu.avx512, slow: p.fpu.slow, cap: p.fpu.size, xmask: p.fpu.mask, init: uintptr(unsafe.Pointer(&p.fpu.init[0]))}
 	const on = 1
 	if _, _, e := syscall.RawSyscall6(unix.SYS_PRCTL, prSetSyscallUserDispatch, on, lo, hi-lo, v.self, 0); e != 0 {
@@ -159,7 +171,7 @@ func (c *context) enter(st *arch.State) bool {
 	v.st = uintptr(unsafe.Pointer(st))
 	v.fp, v.image, v.fpImage = c.fpAt, c.imageAt, c.fpImage
 	v.tidAt, v.intAt = uintptr(unsafe.Pointer(&c.tid)), uintptr(unsafe.Pointer(&c.interrupt))
-	v.rip = c.rip
+	v.rip, v.answers = c.rip, uintptr(unsafe.Pointer(&c.answers[0]))
 	v.full = 1
 	if st.Rcx == st.Rip && st.R11 == st.Eflags && st.Eflags&^arithmetic == ordinary {
 		v.full = 0
@@ -170,7 +182,7 @@ func (c *context) enter(st *arch.State) bool {
 	if c.event != eventRetry {
 		c.fpImage = v.fpImage
 		if c.event == eventSignal {
-			c.sig, c.code, c.addr, c.errCode, c.trapno, c.arch = v.sig, v.code, v.addr, v.errCode, v.trapno, v.arch
+			c.sig, c.code, c.addr, c.errCode, c.trapno, c.arch, c.rcx = v.sig, v.code, v.addr, v.errCode, v.trapno, v.arch, v.rcx
 		}
 	}
 	if v.pending != 0 {
