@@ -105,7 +105,11 @@ func (as *addressSpace) Map(addr, length, off uint64, prot platform.Prot) error 
 		}
 		return as.stub.Map(addr, length, off, prot)
 	}
-	e := hostMap(addr, length, hostProt(prot), unix.MAP_SHARED|unix.MAP_FIXED, as.p.memFD, off)
+	flags := uintptr(unix.MAP_SHARED | unix.MAP_FIXED)
+	if prot&platform.Write != 0 && length <= populateMax {
+		flags |= unix.MAP_POPULATE
+	}
+	e := hostMap(addr, length, hostProt(prot), flags, as.p.memFD, off)
 	if e == unix.ENOMEM {
 		if err := as.move("too many host mappings"); err != nil {
 			return err
@@ -119,6 +123,10 @@ func (as *addressSpace) Map(addr, length, off uint64, prot platform.Prot) error 
 	as.note(addr, addr+length, &mapping{off: off, prot: prot}, false)
 	return nil
 }
+
+// populateMax is how much the host is asked to have ready at once: a fault of a guest that touches memory in order brings as much,
+// and a fault of the host for each page would cost more than the pages. More, and memory that is never touched would count.
+const populateMax = 256 << 10
 
 // Unmap implements platform.AddressSpace.
 func (as *addressSpace) Unmap(addr, length uint64) error {

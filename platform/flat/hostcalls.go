@@ -20,7 +20,7 @@ type Cond struct {
 func (p *Platform) HostSyscalls() []Syscall {
 	const all = 0xffffffff
 	return []Syscall{
-		{unix.SYS_MMAP, []Cond{{3, all, unix.MAP_SHARED | unix.MAP_FIXED}, {4, all, uint64(p.memFD)}}, "flat: guest memory"},
+		{unix.SYS_MMAP, []Cond{{3, all &^ unix.MAP_POPULATE, unix.MAP_SHARED | unix.MAP_FIXED}, {4, all, uint64(p.memFD)}}, "flat: guest memory"},
 		{unix.SYS_MMAP, []Cond{{2, all, unix.PROT_READ | unix.PROT_EXEC}, {3, all, unix.MAP_SHARED | unix.MAP_FIXED}, {4, all, uint64(p.text.fd)}}, "flat: rewritten text"},
 		{unix.SYS_MPROTECT, nil, "flat: rights of guest memory"},
 		{unix.SYS_PRCTL, []Cond{{0, all, prSetSyscallUserDispatch}}, "flat: Syscall User Dispatch"},

@@ -176,8 +176,8 @@ func (as *addressSpace) patch(z *zone, patch *sites.Patch, nr uint64) error {
 	}
 	c.frame = frame
 	c.patches = append(c.patches, patch)
-	for _, m := range patch.Moves {
-		rw.cont[m.Text] = m.Tramp
+	for _, m := range slices.Backward(patch.Moves) {
+		rw.cont[m.Text] = m.Tramp // of several, the first: it does all
 	}
 	as.p.rewritten.Add(1)
 	return nil

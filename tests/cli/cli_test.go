@@ -22,12 +22,30 @@ import (
 
 func TestMain(m *testing.M) { harness.Main(m) }
 
-// run runs a shell command line on the host in which $GOSV is the binary.
+// platform is where the test that runs has its sandboxes.
+var platform string
+
+// platforms runs a test once for each.
+func platforms(t *testing.T, f func(t *testing.T)) {
+	for _, p := range harness.Platforms() {
+		t.Run(p, func(t *testing.T) {
+			platform = p
+			f(t)
+		})
+	}
+}
+
+// users runs a test on each platform as root and as an ordinary user.
+func users(t *testing.T, f func(t *testing.T, uid int)) {
+	platforms(t, func(t *testing.T) { harness.Users(t, f) })
+}
+
+// run runs a shell command line on the host in which $GOSV is the binary, told which platform to use.
 func run(t *testing.T, uid int, script string) harness.Result {
 	t.Helper()
 	return harness.Command{
 		Args: []string{"/bin/bash", "-c", script}, Dir: harness.Dir(t, uid), UID: uid, Timeout: 60 * time.Second,
-		Env: []string{"PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "GOSV=" + harness.Gosv(t), "LC_ALL=C", "HOME=/"},
+		Env: []string{"PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "GOSV=" + harness.GosvOn(t, platform), "LC_ALL=C", "HOME=/"},
 	}.Run(t)
 }
 
@@ -82,6 +100,7 @@ func TestStatus(t *testing.T) {
 		{"do --cpus 5000 true", 125, "gosv: do: --cpus: 5000 is out of range; choose 1 to 1024, or 0 for as many as the host has\n"},
 		{"do --cpus x true", 125, "gosv: do: invalid value \"x\" for flag -cpus: "},
 		{"do --platform kvm9 true", 125, "gosv: do: --platform: there is no platform \"kvm9\"; choose auto, ptrace or flat\n"},
+		{"do --platform ptrace --no-rewrite true", 125, "gosv: do: --no-rewrite: only the platform flat rewrites programs; give --platform=flat too, or leave it out\n"},
 		{"do --cwd rel true", 125, "gosv: do: --cwd: \"rel\" is not absolute; give the path from the root of the sandbox\n"},
 		{"do --cwd /no/dir true", 125, "gosv: do: working directory /no/dir: no such file or directory\n"},
 		{"do --volume /x true", 125, "gosv: do: --volume: \"/x\" is not HOST:GUEST or HOST:GUEST:ro\n"},
@@ -93,7 +112,7 @@ func TestStatus(t *testing.T) {
 		{"do --user no-such-user true", 125, "gosv: do: --user: there is no user \"no-such-user\" in /etc/passwd; give a number\n"},
 		{"do --log /no/dir/x true", 125, "gosv: do: --log: open /no/dir/x: no such file or directory\n"},
 	}
-	harness.Users(t, func(t *testing.T, uid int) {
+	users(t, func(t *testing.T, uid int) {
 		for _, tt := range tests {
 			r := run(t, uid, "$GOSV "+tt.args)
 			require.Equal(t, tt.status, r.Status, "%s\n%s", tt.args, r.Stderr)
@@ -110,12 +129,13 @@ func TestStatus(t *testing.T) {
 
 // TestHelp: no line is wider than a terminal, and all flags are there.
 func TestHelp(t *testing.T) {
+	platform = "auto"
 	r := run(t, os.Getuid(), "$GOSV do --help")
 	require.Zero(t, r.Status)
 	for _, line := range strings.Split(r.Stdout, "\n") {
 		require.LessOrEqual(t, len(line), 100, line)
 	}
-	for _, f := range strings.Fields("env cwd user hostname memory cpus read-only volume platform strace strace-file log debug") {
+	for _, f := range strings.Fields("env cwd user hostname memory cpus read-only volume platform no-rewrite strace strace-file log debug") {
 		require.Contains(t, r.Stdout, "--"+f)
 	}
 	r = run(t, os.Getuid(), "$GOSV version; $GOSV --help")
@@ -143,9 +163,10 @@ func TestFlags(t *testing.T) {
 		{"few files", `ulimit -n 64; $GOSV do bash -c 'ulimit -Sn; ulimit -Hn'`, "64\n64\n"},
 		{"strace", `$GOSV do --strace true 2>&1 >/dev/null | grep -c 'execve\|exit_group' | sed 's/[1-9][0-9]*/some/'`, "some\n"},
 		{"strace-file", `$GOSV do --strace-file s -- echo hi; grep -o 'write(1, "hi.n", 3)' s`, "hi\nwrite(1, \"hi\\n\", 3)\n"},
+		{"no-rewrite", `$GOSV do --platform=flat --no-rewrite --debug --log l2 true; grep -o 'interception.*\|rewritten.*' l2`, "interception=\"Syscall User Dispatch\" rewriting=false\nrewritten=0\n"},
 		{"log", `$GOSV do --debug --log l true; grep -c msg=filter l`, "1\n"},
 	}
-	harness.Users(t, func(t *testing.T, uid int) {
+	users(t, func(t *testing.T, uid int) {
 		for _, tt := range tests {
 			r := run(t, uid, tt.script)
 			require.Equal(t, tt.want, r.Stdout, "%s\n%s", tt.name, r.Stderr)
@@ -176,7 +197,7 @@ p = subprocess.Popen([os.environ["GOSV"], "do", "tr", "a-z", "A-Z"], stdin=b, st
 b.close(); a.sendall(b"hello\n"); a.shutdown(socket.SHUT_WR); print(a.recv(100)); print(p.wait())'`, "b'HELLO\\n'\n0\n"},
 		{"names", `$GOSV do readlink /proc/self/fd/0 </etc/passwd`, "/etc/passwd\n"},
 	}
-	harness.Users(t, func(t *testing.T, uid int) {
+	users(t, func(t *testing.T, uid int) {
 		for _, tt := range tests {
 			r := run(t, uid, tt.script)
 			if tt.name == "much output" {
@@ -191,7 +212,7 @@ b.close(); a.sendall(b"hello\n"); a.shutdown(socket.SHUT_WR); print(a.recv(100))
 
 // TestMemory: whoever uses too much is killed, and the sandbox goes on.
 func TestMemory(t *testing.T) {
-	harness.Users(t, func(t *testing.T, uid int) {
+	users(t, func(t *testing.T, uid int) {
 		r := run(t, uid, `$GOSV do --memory 64M -- python3 -c 'l = []
 while True: l.append(bytearray(1 << 20))'`)
 		require.Equal(t, 137, r.Status, r.Stderr)
@@ -215,7 +236,7 @@ print([os.waitpid(p, 0)[1] for p in pids])'`)
 // background starts a command line of gosv do.
 func background(t *testing.T, uid int, args ...string) (cmd *exec.Cmd, out, errOut *bytes.Buffer) {
 	t.Helper()
-	cmd = exec.Command(harness.Gosv(t), append([]string{"do"}, args...)...)
+	cmd = exec.Command(harness.Gosv(t), append([]string{"do", "--platform=" + platform}, args...)...)
 	cmd.Dir = harness.Dir(t, uid)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if uid != os.Getuid() {
@@ -287,7 +308,7 @@ func status(cmd *exec.Cmd) int {
 
 // TestSignals: what the command gets is the program's.
 func TestSignals(t *testing.T) {
-	harness.Users(t, func(t *testing.T, uid int) {
+	users(t, func(t *testing.T, uid int) {
 		for _, sig := range []unix.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM} {
 			cmd, _, _ := background(t, uid, "sh", "-c", "echo; exec sleep 100")
 			pids := descendants(cmd.Process.Pid)
@@ -304,7 +325,7 @@ func TestSignals(t *testing.T) {
 
 // TestKilled: when one of the processes of a sandbox is killed the others end, and what can say so says so.
 func TestKilled(t *testing.T) {
-	harness.Users(t, func(t *testing.T, uid int) {
+	users(t, func(t *testing.T, uid int) {
 		// The command.
 		cmd, _, _ := background(t, uid, "sh", "-c", "sleep 100 & sleep 101 & echo; wait")
 		pids := descendants(cmd.Process.Pid)
@@ -331,7 +352,9 @@ func TestKilled(t *testing.T) {
 }
 
 // TestIdle: a sandbox that waits uses no processor time, and little memory.
-func TestIdle(t *testing.T) {
+func TestIdle(t *testing.T) { platforms(t, testIdle) }
+
+func testIdle(t *testing.T) {
 	cmd, _, _ := background(t, os.Getuid(), "sh", "-c", "echo; sleep 100")
 	time.Sleep(1500 * time.Millisecond) // start-up, and what runs once after it
 	ticks := func() (n int) {

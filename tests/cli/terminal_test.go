@@ -34,7 +34,7 @@ type person struct {
 func sitDown(t *testing.T, uid int) *person {
 	t.Helper()
 	begin := time.Now()
-	require.NoError(t, exec.Command(harness.Gosv(t), "do", "true").Run())
+	require.NoError(t, exec.Command(harness.Gosv(t), "do", "--platform="+platform, "true").Run())
 	slow := min(5*time.Since(begin), 3*time.Second)
 	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	require.NoError(t, err)
@@ -47,7 +47,7 @@ func sitDown(t *testing.T, uid int) *person {
 	require.NoError(t, err)
 	p.shell = exec.Command(harness.Tool(t, "bash"), "--norc", "--noprofile", "--noediting", "-i")
 	p.shell.Dir = harness.Dir(t, uid)
-	p.shell.Env = []string{"PATH=/usr/bin:/bin", "PS1=>> ", "TERM=xterm", "LC_ALL=C", "HISTFILE=", "GOSV=" + harness.Gosv(t), "HOME=/"}
+	p.shell.Env = []string{"PATH=/usr/bin:/bin", "PS1=>> ", "TERM=xterm", "LC_ALL=C", "HISTFILE=", "GOSV=" + harness.GosvOn(t, platform), "HOME=/"}
 	p.shell.Stdin, p.shell.Stdout, p.shell.Stderr = p.slave, p.slave, p.slave
 	p.shell.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if uid != os.Getuid() {
@@ -141,7 +141,7 @@ func (p *person) sentry() int {
 // TestTerminal uses the command from an interactive shell on the host.
 func TestTerminal(t *testing.T) {
 	harness.Tool(t, "/usr/bin/less")
-	harness.Users(t, func(t *testing.T, uid int) {
+	users(t, func(t *testing.T, uid int) {
 		p := sitDown(t, uid)
 		// It is a terminal, of the right size, and what is typed arrives.
 		p.line("$GOSV do sh -c 'tty >/dev/null && stty size'", "24 80\r\n")
@@ -277,7 +277,7 @@ func TestTerminal(t *testing.T) {
 
 // TestHangUp closes the terminal: nothing stays behind.
 func TestHangUp(t *testing.T) {
-	harness.Users(t, func(t *testing.T, uid int) {
+	users(t, func(t *testing.T, uid int) {
 		p := sitDown(t, uid)
 		p.keys("$GOSV do bash --norc --noprofile --noediting -i\r")
 		p.expect(">> ")
@@ -292,7 +292,9 @@ func TestHangUp(t *testing.T) {
 }
 
 // TestVi edits a file.
-func TestVi(t *testing.T) {
+func TestVi(t *testing.T) { platforms(t, testVi) }
+
+func testVi(t *testing.T) {
 	editor := ""
 	for _, name := range []string{"vim.tiny", "vim", "vi"} {
 		if path, err := exec.LookPath(name); err == nil {

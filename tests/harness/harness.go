@@ -125,6 +125,16 @@ func Gosv(t testing.TB) string {
 	return bin
 }
 
+// GosvOn is a command that is gosv, but what it is told to `do` it does on a platform.
+func GosvOn(t testing.TB, platform string) string {
+	path := filepath.Join(Dir(t, 0), "gosv")
+	script := fmt.Sprintf("#!/bin/sh\n[ \"$1\" = do ] || exec %[1]s \"$@\"\nshift\nexec %[1]s do --platform=%[2]s \"$@\"\n", Gosv(t), platform)
+	if err := os.WriteFile(path, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // Tool fails the test when a program that it needs is not installed: nothing is skipped silently.
 func Tool(t testing.TB, name string) string {
 	path, err := exec.LookPath(name)
