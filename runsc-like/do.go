@@ -79,7 +79,7 @@ Examples:
 			&cli.StringFlag{Name: "platform", Value: "auto", Destination: &f.platform, HideDefault: true,
 				Usage: "how guest code runs: `NAME` is auto, ptrace or flat"},
 			&cli.BoolFlag{Name: "no-rewrite", Destination: &f.noRewrite, HideDefault: true,
-				Usage: "leave programs' system call instructions as they are (platform flat)"},
+				Usage: "leave system call instructions as they are (platform flat)"},
 			&cli.BoolFlag{Name: "strace", Destination: &f.strace, HideDefault: true,
 				Usage: "print system calls to standard error"},
 			&cli.StringFlag{Name: "strace-file", Destination: &f.straceFile, HideDefault: true,

@@ -23,6 +23,10 @@ func (p *Platform) HostSyscalls() []Syscall {
 		{unix.SYS_MMAP, []Cond{{3, all &^ unix.MAP_POPULATE, unix.MAP_SHARED | unix.MAP_FIXED}, {4, all, uint64(p.memFD)}}, "flat: guest memory"},
 		{unix.SYS_MMAP, []Cond{{2, all, unix.PROT_READ | unix.PROT_EXEC}, {3, all, unix.MAP_SHARED | unix.MAP_FIXED}, {4, all, uint64(p.text.fd)}}, "flat: rewritten text"},
 		{unix.SYS_MPROTECT, nil, "flat: rights of guest memory"},
+		// Where the host emulates it: that is stopped by the filter alone, which would end the sandbox.
+		{unix.SYS_GETTIMEOFDAY, nil, "flat: the vsyscall page"},
+		{unix.SYS_TIME, nil, "flat: the vsyscall page"},
+		{unix.SYS_GETCPU, nil, "flat: the vsyscall page"},
 		{unix.SYS_PRCTL, []Cond{{0, all, prSetSyscallUserDispatch}}, "flat: Syscall User Dispatch"},
 	}
 }

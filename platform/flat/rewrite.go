@@ -17,6 +17,13 @@ import (
 
 const pageSize = arch.PageSize
 
+// rewriteAt is the trap at which a site is rewritten. That costs as much as some ten traps, and most of the sites that a short
+// program comes by it never sees again.
+const rewriteAt = 6
+
+// mostNoted is of how many sites something is noted: a program that makes its own code may have any number.
+const mostNoted = 4096
+
 // textWindow is how much text on either side of a site is looked at.
 const textWindow = 128 << 10
 
@@ -25,7 +32,8 @@ type rewritten struct {
 	zones   []*zone
 	copies  map[uint64]*textCopy // by the page's address
 	cont    map[uint64]uint64    // overwritten addresses, and where a thread goes on instead
-	refused map[uint64]bool      // sites that are as they were
+	refused map[uint64]bool      // sites that stay as they were
+	traps   map[uint64]uint8     // how often others have trapped
 
 	text           *sites.Text // of [textLo, textHi), with all patches since
 	code           []byte
@@ -60,6 +68,14 @@ func (as *addressSpace) rewrite(after, nr uint64) {
 	if as.moved.Load() || rw.refused[site] {
 		return
 	}
+	if n := rw.traps[site] + 1; n < rewriteAt {
+		if rw.traps == nil || len(rw.traps) >= mostNoted {
+			rw.traps = map[uint64]uint8{}
+		}
+		rw.traps[site] = n
+		return
+	}
+	delete(rw.traps, site)
 	page := site &^ (pageSize - 1)
 	m, ok := as.mappingOf(page)
 	if !ok || m.prot&^platform.Private != platform.Read|platform.Exec || m.prot&platform.Private == 0 || after > page+pageSize {
@@ -90,8 +106,7 @@ func (as *addressSpace) rewrite(after, nr uint64) {
 
 // refuse notes that a site stays as it is.
 func (as *addressSpace) refuse(site uint64) {
-	const most = 4096 // a program that makes its own code may have any number
-	if as.rw.refused == nil || len(as.rw.refused) >= most {
+	if as.rw.refused == nil || len(as.rw.refused) >= mostNoted {
 		as.rw.refused = map[uint64]bool{}
 	}
 	as.rw.refused[site] = true
