@@ -98,8 +98,10 @@ func NewAddressSpace(m *Memory, p platform.Platform) (*AddressSpace, error) {
 // have a place for it.
 func (as *AddressSpace) PickLayout(stackLimit uint64, randomize, legacy bool) {
 	if p, ok := as.pas.(platform.Placer); ok {
-		as.area.lo, as.area.hi = p.Place()
-		as.placed = as.area
+		var own bool
+		if as.area.lo, as.area.hi, own = p.Place(); own {
+			as.placed = as.area
+		}
 	}
 	as.pickLayout(stackLimit, randomize, legacy)
 }

@@ -82,10 +82,10 @@ type AddressSpace interface {
 // A Placer is an AddressSpace of a platform on which processes share addresses.
 type Placer interface {
 	// Place is the part of the platform's range in which a new program's memory is best put, and the same at every call; what
-	// is mapped elsewhere works, perhaps more slowly.
-	Place() (lo, hi uint64)
-	// Reserve must be told of every range outside of Place (of every range, if Place has never been asked) that the process will
-	// have memory in, before its code runs next: another process may show something there.
+	// is mapped elsewhere works, perhaps more slowly. If own is not set, other processes may have memory there too.
+	Place() (lo, hi uint64, own bool)
+	// Reserve must be told of every range outside of a Place of its own that the process will have memory in, before its code
+	// runs next: another process may show something there.
 	Reserve(lo, hi uint64) error
 }
 

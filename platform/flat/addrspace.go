@@ -23,28 +23,30 @@ type addressSpace struct {
 	moved atomic.Bool // set once, under mu: stub is valid
 	stub  platform.AddressSpace
 
-	mu    sync.Mutex
-	place span // given by Place, or empty
-	maps  btree.Map[uint64, mapping]
-	rw    rewritten
+	mu      sync.Mutex
+	place   span // given by Place, or empty
+	crowded bool // Place had none
+	maps    btree.Map[uint64, mapping]
+	rw      rewritten
 
 	contexts atomic.Int32  // that have run here last
 	textGen  atomic.Uint64 // counts rewritten pages that became what they were
 }
 
 // Place is the range in which memory is best put. It is asked once, for a new program.
-func (as *addressSpace) Place() (lo, hi uint64) {
+func (as *addressSpace) Place() (lo, hi uint64, own bool) {
 	as.mu.Lock()
 	defer as.mu.Unlock()
 	if as.place.hi == 0 {
 		var ok bool
 		if as.place, ok = as.p.places.take(as); !ok {
-			// Too many processes. It will be in a stub, away from the others' places.
+			// There are too many processes: it gets what is free among the low addresses, or moves.
+			as.crowded = true
 			rlo, _ := as.p.Range()
-			as.place = span{rlo - margin, placesLo}
+			return rlo, placesLo, false
 		}
 	}
-	return as.place.lo + margin, as.place.hi - margin
+	return as.place.lo + margin, as.place.hi - margin, true
 }
 
 // Reserve implements platform.Placer: the range becomes this process's own, or the process moves, before it runs on what another
@@ -59,6 +61,8 @@ func (as *addressSpace) Reserve(lo, hi uint64) error {
 	switch {
 	case why == "":
 		return nil
+	case as.crowded:
+		why = "too many processes"
 	case as.place.hi == 0:
 		why = "a fork"
 	}

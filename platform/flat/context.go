@@ -32,6 +32,8 @@ type context struct {
 	// Why enter returned.
 	event, sig, addr, errCode, trapno, arch, rcx uint64
 	code                                         int64
+	gs                                           uint64
+	ownGS                                        bool // gs is what it was
 
 	// Atomic, but for the goroutine itself between entersyscall and exitsyscall.
 	interrupt uint32 // Interrupt was called and has not been reported
@@ -149,6 +151,17 @@ func (c *context) signal(as *addressSpace, st *arch.State) (platform.Event, bool
 		st.Rip = as.original(st.Rip)
 	}
 	sig := unix.Signal(c.sig)
+	if !c.ownGS {
+		// The guest has changed GS without a word. In a stub that is its own: there it does once more what stopped it.
+		st.Gs_base = c.gs
+		if sig == unix.SIGSYS {
+			st.Rip -= 2
+		}
+		if as.mustMove("GS") != nil {
+			return generalProtection, true
+		}
+		return platform.Event{}, false
+	}
 	switch sig {
 	case unix.SIGSYS:
 		const userDispatch = 2

@@ -34,6 +34,7 @@
 #define V_INTAT   216
 #define V_ANSWERS 224
 #define V_RCX     232
+#define V_GS      240
 
 // struct arch.State
 #define S_R15 0
@@ -75,6 +76,8 @@
 #define U_SP 160
 #define U_IP 168
 #define U_FLAGS 176
+#define U_CS 184
+#define U_SS 190
 #define U_ERR 192
 #define U_TRAPNO 200
 #define U_FPREGS 224
@@ -394,14 +397,21 @@ done:
 
 // sigentry stands before Go's handler of every signal. DI: the signal, SI: siginfo, DX: ucontext.
 TEXT ·sigentry(SB), NOSPLIT|NOFRAME, $0-0
-	RDGSBASEQ R8
-	TESTQ R8, R8
-	JZ   toGo
-	// GS comes with clone: is this vcpu really this thread's?
+	// The thread's vcpu by its id: GS may be another thread's, and a guest can change it.
 	MOVQ $186, AX // gettid
 	SYSCALL
+	LEAQ ·vcpus(SB), R9
+	MOVL AX, CX
+probe:
+	ANDL $0xffff, CX
+	MOVQ (R9)(CX*8), R8
+	TESTQ R8, R8
+	JZ   toGo
 	CMPQ AX, V_TID(R8)
-	JNE  toGo
+	JEQ  found
+	INCL CX
+	JMP  probe
+found:
 	MOVL DI, CX
 	MOVL $1, R10
 	SHLQ CX, R10
@@ -462,6 +472,12 @@ inGuest:
 	ORQ  R10, V_PENDING(R8)
 state:
 	MOVQ DI, V_SIG(R8)
+	RDGSBASEQ AX
+	MOVQ AX, V_GS(R8)
+	CMPQ AX, R8
+	JEQ  ownGS
+	WRGSBASEQ R8
+ownGS:
 	MOVLQSX 8(SI), AX
 	MOVQ AX, V_CODE(R8)
 	MOVQ 16(SI), AX
@@ -533,6 +549,8 @@ toSentry:
 	MOVQ V_GOBP(R8), AX
 	MOVQ AX, U_BP(DX)
 	MOVQ $0x202, U_FLAGS(DX)
+	MOVW $0x33, U_CS(DX) // the guest may have been in 32-bit code
+	MOVW $0x2b, U_SS(DX)
 	MOVQ V_GOFS(R8), AX
 	WRFSBASEQ AX
 	MOVB $0, V_INGUEST(R8)

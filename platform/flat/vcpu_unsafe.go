@@ -3,6 +3,7 @@ package flat
 import (
 	"fmt"
 	"runtime"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -43,7 +44,8 @@ type vcpu struct {
 	intAt   uintptr // whether the context is to be interrupted
 	answers uintptr // [256]answer
 	rcx     uint64  // RCX at the beginning of answer
-	_       [16]byte
+	gs      uint64  // GS base when a signal stopped the guest: self, unless the guest changed it
+	_       [8]byte
 }
 
 // answer is what switch_amd64.s gives for a call.
@@ -134,8 +136,29 @@ func (p *Platform) newVCPU() error {
 	if _, _, e := syscall.RawSyscall6(unix.SYS_PRCTL, prSetSyscallUserDispatch, on, lo, hi-lo, v.self, 0); e != 0 {
 		return fmt.Errorf("PR_SET_SYSCALL_USER_DISPATCH: %w", e)
 	}
+	if err := p.noteVCPU(v); err != nil {
+		return err
+	}
 	setGS(v.self)
 	return nil
+}
+
+// vcpus finds the block of a host thread by its id: an open hash table, which signal handlers read. Entries are never taken out.
+var vcpus [1 << 16]uintptr
+
+// noteVCPU enters a block into vcpus, in place of one of an earlier thread with the same id.
+func (p *Platform) noteVCPU(v *vcpu) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for n := range uint64(len(vcpus) / 2) {
+		at := &vcpus[(v.tid+n)%uint64(len(vcpus))]
+		old := atomic.LoadUintptr(at)
+		if old == 0 || (*vcpu)(*(*unsafe.Pointer)(unsafe.Pointer(&old))).tid == v.tid {
+			atomic.StoreUintptr(at, v.self)
+			return nil
+		}
+	}
+	return fmt.Errorf("flat: too many host threads: %w", unix.EAGAIN)
 }
 
 // allocVCPU takes a block. Blocks of threads that have ended are not used again: there are few.
@@ -183,6 +206,7 @@ func (c *context) enter(st *arch.State) bool {
 		c.fpImage = v.fpImage
 		if c.event == eventSignal {
 			c.sig, c.code, c.addr, c.errCode, c.trapno, c.arch, c.rcx = v.sig, v.code, v.addr, v.errCode, v.trapno, v.arch, v.rcx
+			c.gs, c.ownGS = v.gs, uintptr(v.gs) == v.self
 		}
 	}
 	if v.pending != 0 {
