@@ -255,10 +255,8 @@ func (as *AddressSpace) show(lo, hi uint64) error {
 // mapRun is one Map. When the platform can take no more mappings, all are dropped:
 // faults bring back those that are used.
 func (as *AddressSpace) mapRun(addr, n, off uint64, prot platform.Prot) error {
-	if prot&platform.Exec != 0 {
-		if r := as.find(addr); r != nil && !r.shared {
-			prot |= platform.Private
-		}
+	if r := as.find(addr); r != nil && !r.shared {
+		prot |= platform.Private
 	}
 	err := as.pas.Map(addr, n, off, prot)
 	if err != nil {

@@ -141,8 +141,11 @@ func (c *context) signal(as *addressSpace, st *arch.State) (platform.Event, bool
 	st.Orig_rax = arch.NoSyscall
 	st.Gs_base = 0
 	if ip := uintptr(st.Rip); ip-answerAddr < leaveAddr-answerAddr {
-		// In the middle of an answer, before or after the result was there.
-		st.Rcx = as.afterCall(c.rcx)
+		// In the middle of an answer, before or after the result was there. Its first instruction saves RCX.
+		if ip != answerAddr {
+			st.Rcx = c.rcx
+		}
+		st.Rcx = as.afterCall(st.Rcx)
 		st.Rip = st.Rcx
 		if ip <= answeredAddr {
 			st.Rip -= 2

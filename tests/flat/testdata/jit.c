@@ -38,7 +38,7 @@ static size_t emit(char *p, int shape, int tag) {
 }
 
 static pid_t ppid;
-#define COUNT 60
+#define COUNT 24
 static fn made[COUNT];
 static char *fill(char *to, int tag) {
 	memset(to, 0xf4, PAGE);
@@ -48,8 +48,9 @@ static char *fill(char *to, int tag) {
 	}
 	return to;
 }
+// call_all calls often enough that sites are rewritten.
 static void call_all(int tag, int times) {
-	while (times--)
+	for (times *= 5; times--;)
 		for (int i = 0; i < COUNT; i++) {
 			long r = made[i](SYS_getppid, 0, 0, 0, 0, 0);
 			if (r != ppid + tag + i)
@@ -58,12 +59,13 @@ static void call_all(int tag, int times) {
 }
 
 // Other threads have code of their own, so that mappings change under them.
-static atomic_int stop;
+static atomic_int stop, ready;
 static void *busy(void *a) {
 	char *p = anon(1);
 	memset(p, 0xf4, PAGE);
 	emit(p, (long)a, 7);
 	MUST(mprotect(p, PAGE, PROT_READ | PROT_EXEC));
+	ready++;
 	while (!stop)
 		if (((fn)p)(SYS_getppid, 0, 0, 0, 0, 0) != ppid + 7)
 			WRONG("another thread's code");
@@ -134,7 +136,7 @@ static void replaced_by_itself(int shape, const char *name) {
 		emit(q, shape, 2);
 		MUST(mprotect(p, PAGE, PROT_READ | PROT_EXEC));
 		MUST(mprotect(q, PAGE, PROT_READ | PROT_EXEC));
-		for (int k = 0; k < 3; k++)
+		for (int k = 0; k < 12; k++)
 			if (f(SYS_getppid, 0, 0, 0, 0, 0) != ppid + 1)
 				WRONG("before");
 		// mremap(q, PAGE, PAGE, MAYMOVE|FIXED, p): the arguments are where the call has them but for the first
@@ -226,6 +228,8 @@ int main(int argc, char **argv) {
 	pthread_t t[3];
 	for (long i = 0; i < 3; i++)
 		CHECK(pthread_create(&t[i], NULL, busy, (void *)i) == 0);
+	while (ready < 3) // their memory is not to be where this one takes some away
+		sched_yield();
 	life("beside other threads");
 	stop = 1;
 	for (int i = 0; i < 3; i++)

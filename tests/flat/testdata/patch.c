@@ -28,31 +28,33 @@ E(0) E(1) E(2) E(3) E(4) E(5) E(6) E(7) E(8) E(9) E(10)
 #define P(n) {stub##n, end##n}
 static char *const stubs[STUBS][2] = {P(0), P(1), P(2), P(3), P(4), P(5), P(6), P(7), P(8), P(9), P(10)};
 
-#define SITES 1000
+#define SITES 400
 static stub sites[SITES];
 static char *code;
 #define SIZE (SITES * 80 & ~(PAGE - 1))
 
 // lay makes fresh code, in another order and at other offsets each time.
 static void lay(uint64_t *seed) {
-	code = MUST((char *)mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-	memset(code, 0xf4, SIZE);
-	char *at = code;
+	char *draft = MUST((char *)mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+	code = MUST((char *)mmap(NULL, SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+	memset(draft, 0xf4, SIZE);
+	char *at = draft;
 	for (int i = 0; i < SITES; i++) {
 		uint64_t r = next(seed);
 		char *const *s = stubs[r % STUBS];
 		int n = s[1] - s[0];
-		if (at + n + 64 > code + SIZE) {
+		if (at + n + 64 > draft + SIZE) {
 			sites[i] = sites[0];
 			continue;
 		}
 		memcpy(at, s[0], n);
-		sites[i] = (stub)at;
+		sites[i] = (stub)(code + (at - draft));
 		at += n;
 		if (r >> 32 & 1)
 			at = (char *)(((uintptr_t)at + 15) & ~15UL);
 	}
-	MUST(mprotect(code, SIZE, PROT_READ | PROT_EXEC));
+	MUST(mprotect(draft, SIZE, PROT_READ | PROT_EXEC));
+	MUST(mremap(draft, SIZE, SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, code)); // pages that were never writable there
 }
 
 static pid_t ppid;
@@ -72,13 +74,14 @@ static void *together(void *a) {
 			__builtin_ia32_pause();
 		if ((seen = round_) < 0)
 			return NULL;
-		run(0, SITES);
-		run(0, SITES);
+		for (int k = 0; k < 6; k++)
+			run(0, SITES);
 	}
 }
 
 static void *once(void *a) {
-	run((long)a, SITES);
+	for (int k = 0; k < 3; k++)
+		run((long)a, SITES);
 	return NULL;
 }
 
@@ -92,9 +95,13 @@ int main(int argc, char **argv) {
 	// Threads that begin while the first one, until then alone, rewrites what they are to execute.
 	for (long end = now_ms() + 2 * millis; now_ms() < end;) {
 		lay(&seed);
-		run(0, SITES / 8);
+		for (int k = 0; k < 20; k++)
+			run(0, SITES / 8);
 		for (long i = 0; i < THREADS; i++) {
-			CHECK(pthread_create(&t[i], NULL, once, (void *)(SITES / 8 * i)) == 0);
+			// A site is rewritten when it is hot: these become so while the thread begins.
+			for (int k = 0; k < 5; k++)
+				run(SITES / 8 * (i + 1), SITES / 8 * (i + 2));
+			CHECK(pthread_create(&t[i], NULL, once, (void *)(SITES / 8 * (i + 1))) == 0);
 			run(SITES / 8 * (i + 1), SITES / 8 * (i + 2));
 		}
 		for (int i = 0; i < THREADS; i++)

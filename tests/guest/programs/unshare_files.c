@@ -16,6 +16,7 @@ int main(void) {
 	pthread_create(&t, NULL, body, NULL);
 	pthread_join(t, NULL);
 	RET(fcntl(fd, F_GETFD));
+	usleep(100000); // the joined thread has not quite gone yet, natively too
 	RET(unshare(CLONE_VM));
 	RET(unshare(CLONE_SIGHAND));
 	RET(unshare(0));
