@@ -20,7 +20,15 @@ run() { # name, packages, arguments of go test
 }
 # Packages, with the race detector.
 run units "./platform/... ./mm/... ./vfs/... ./sentry/... ./netstack/... ./syscalls/... ./runsc-like/..." -race -timeout 10m
-# Programs, natively and in the sandbox.
+# Programs, natively and in the sandbox, on each platform that the machine can have.
+if [ -z "${GOSV_PLATFORMS-}" ]; then
+  export GOSV_PLATFORMS=ptrace
+  if why=$(bin/gosv do --platform=flat true 2>&1); then
+    GOSV_PLATFORMS=ptrace,flat
+  else
+    echo "the platform flat is not tested: $why"
+  fi
+fi
 run programs "./tests/..." -timeout 25m -p 1
 cat "$out"/*.again 2>/dev/null || true
 go run ./tests/count "$out/units" "$out/programs"
