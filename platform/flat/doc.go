@@ -8,7 +8,8 @@
 // # Who has which register
 //
 // GS base names the control block (vcpu) of a host thread that has run guest code. It is inherited by host threads that such a thread
-// makes, so a block counts only where its FS base or its thread id is the thread's own. FS base is the guest's from the end of
+// makes, so a block counts only where its FS base or its thread id is the thread's own. Host threads do not end while the platform
+// is in use (no goroutine exits locked to its thread), so no later one has the FS base of a block. FS base is the guest's from the end of
 // entering to the end of leaving, and Go's otherwise. The first byte of the block says "in the guest", and is the selector of Syscall User
 // Dispatch: while it is set the host turns every system call from outside of switch_amd64.s into SIGSYS.
 //
