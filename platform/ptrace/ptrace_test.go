@@ -58,9 +58,9 @@ func TestStubKilled(t *testing.T) {
 	errs := make(chan error)
 	for _, c := range []*context{c, c2} {
 		go func() {
-			defer c.Release()
 			st := *st
 			_, err := c.Switch(as, &st, false)
+			c.Release() // before the test goes on: it closes the platform
 			errs <- err
 		}()
 	}
