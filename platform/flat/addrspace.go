@@ -5,17 +5,11 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/tidwall/btree"
 	"golang.org/x/sys/unix"
 
 	"gosv.dev/platform"
+	"gosv.dev/platform/shown"
 )
-
-// mapping is what is shown in a range, by start in addressSpace.maps.
-type mapping struct {
-	end, off uint64
-	prot     platform.Prot
-}
 
 // addressSpace implements platform.AddressSpace with mappings of the sentry's own process, or of a stub after it has moved.
 type addressSpace struct {
@@ -26,7 +20,7 @@ type addressSpace struct {
 	mu      sync.Mutex
 	place   span // given by Place, or empty
 	crowded bool // Place had none
-	maps    btree.Map[uint64, mapping]
+	maps    shown.Map
 	rw      rewritten
 
 	contexts atomic.Int32  // that have run here last
@@ -113,7 +107,7 @@ func (as *addressSpace) Map(addr, length, off uint64, prot platform.Prot) error 
 	if prot&platform.Write != 0 && length <= populateMax {
 		flags |= unix.MAP_POPULATE
 	}
-	e := hostMap(addr, length, hostProt(prot), flags, as.p.memFD, off)
+	e := hostMap(addr, length, uintptr(shown.HostProt(prot)), flags, as.p.memFD, off)
 	if e == unix.ENOMEM {
 		if err := as.move("too many host mappings"); err != nil {
 			return err
@@ -124,7 +118,7 @@ func (as *addressSpace) Map(addr, length, off uint64, prot platform.Prot) error 
 		return fmt.Errorf("host mapping %#x+%#x: %w", addr, length, e)
 	}
 	as.restore(addr, addr+length, false)
-	as.note(addr, addr+length, &mapping{off: off, prot: prot}, false)
+	as.maps.Map(addr, addr+length, off, prot)
 	return nil
 }
 
@@ -142,23 +136,25 @@ func (as *addressSpace) Unmap(addr, length uint64) error {
 	if as.moved.Load() {
 		return as.stub.Unmap(addr, length)
 	}
-	if !as.shown(addr, addr+length) {
+	if !as.maps.Overlaps(addr, addr+length) {
 		return nil
 	}
 	// Only what is its own: others may have something in the gaps.
 	var parts []span
-	as.each(addr, addr+length, func(lo, hi uint64, _ mapping) { parts = append(parts, span{lo, hi}) })
-	for i := 0; i < len(parts); {
-		lo, hi := parts[i].lo, parts[i].hi
-		for i++; i < len(parts) && parts[i].lo == hi; i++ {
-			hi = parts[i].hi
+	as.maps.Each(addr, addr+length, func(lo, hi uint64) {
+		if n := len(parts); n > 0 && parts[n-1].hi == lo {
+			parts[n-1].hi = hi
+		} else {
+			parts = append(parts, span{lo, hi})
 		}
-		if e := as.hide(lo, hi); e != 0 {
-			return fmt.Errorf("host munmap %#x+%#x: %w", lo, hi-lo, e)
+	})
+	for _, p := range parts {
+		if e := as.hide(p.lo, p.hi); e != 0 {
+			return fmt.Errorf("host munmap %#x+%#x: %w", p.lo, p.hi-p.lo, e)
 		}
 	}
 	as.restore(addr, addr+length, false)
-	as.note(addr, addr+length, nil, false)
+	as.maps.Unmap(addr, addr+length)
 	return nil
 }
 
@@ -173,25 +169,11 @@ func (as *addressSpace) Protect(addr, length uint64, prot platform.Prot) error {
 		return as.stub.Protect(addr, length, prot)
 	}
 	as.restore(addr, addr+length, true)
-	if e := hostProtect(addr, length, hostProt(prot)); e != 0 {
+	if e := hostProtect(addr, length, uintptr(shown.HostProt(prot))); e != 0 {
 		return fmt.Errorf("host mprotect %#x+%#x: %w", addr, length, e)
 	}
-	as.note(addr, addr+length, &mapping{prot: prot}, true)
+	as.maps.Protect(addr, addr+length, prot)
 	return nil
-}
-
-func hostProt(p platform.Prot) uintptr {
-	var v uintptr
-	if p&platform.Read != 0 {
-		v |= unix.PROT_READ
-	}
-	if p&platform.Write != 0 {
-		v |= unix.PROT_WRITE
-	}
-	if p&platform.Exec != 0 {
-		v |= unix.PROT_EXEC
-	}
-	return v
 }
 
 // After implements platform.AddressSpace: changes are in force when they return.
@@ -245,8 +227,8 @@ func (as *addressSpace) hide(lo, hi uint64) unix.Errno {
 
 // clear unmaps everything from the sentry's process. mu is held.
 func (as *addressSpace) clear() {
-	as.maps.Scan(func(lo uint64, m mapping) bool {
-		if e := as.hide(lo, m.end); e != 0 {
+	as.maps.Scan(func(lo uint64, m shown.Mapping) bool {
+		if e := as.hide(lo, m.End); e != 0 {
 			panic(fmt.Sprintf("flat: munmap of a guest's memory: %v", e))
 		}
 		return true
@@ -266,8 +248,8 @@ func (as *addressSpace) move(why string) error {
 	if err != nil {
 		return err
 	}
-	as.maps.Scan(func(lo uint64, m mapping) bool {
-		err = stub.Map(lo, m.end-lo, m.off, m.prot)
+	as.maps.Scan(func(lo uint64, m shown.Mapping) bool {
+		err = stub.Map(lo, m.End-lo, m.Off, m.Prot)
 		return err == nil
 	})
 	if err != nil {
@@ -296,113 +278,12 @@ func (as *addressSpace) mustMove(why string) error {
 func (as *addressSpace) allows(addr uint64, access platform.Access) bool {
 	as.mu.Lock()
 	defer as.mu.Unlock()
-	ok := false
-	as.maps.Descend(addr, func(_ uint64, m mapping) bool {
-		if m.end > addr {
-			switch access {
-			case platform.AccessWrite:
-				ok = m.prot&platform.Write != 0
-			case platform.AccessExec:
-				ok = m.prot&platform.Exec != 0
-			default:
-				ok = true
-			}
-		}
-		return false
-	})
+	m, ok := as.maps.At(addr)
+	switch access {
+	case platform.AccessWrite:
+		return ok && m.Prot&platform.Write != 0
+	case platform.AccessExec:
+		return ok && m.Prot&platform.Exec != 0
+	}
 	return ok
-}
-
-// shown tells whether anything is mapped in [lo, hi).
-func (as *addressSpace) shown(lo, hi uint64) bool {
-	found := false
-	as.maps.Descend(hi-1, func(_ uint64, m mapping) bool {
-		found = m.end > lo
-		return false
-	})
-	return found
-}
-
-// each calls f for the parts of mappings in [lo, hi), in order.
-func (as *addressSpace) each(lo, hi uint64, f func(lo, hi uint64, m mapping)) {
-	start := lo
-	as.maps.Descend(lo, func(at uint64, m mapping) bool {
-		if m.end > lo {
-			start = at
-		}
-		return false
-	})
-	as.maps.Ascend(start, func(at uint64, m mapping) bool {
-		if at >= hi {
-			return false
-		}
-		if a, b := max(at, lo), min(m.end, hi); a < b {
-			m.off += a - at
-			f(a, b, m)
-		}
-		return true
-	})
-}
-
-// note makes maps say what [lo, hi) shows now: nothing, another mapping, or what it showed with other rights.
-func (as *addressSpace) note(lo, hi uint64, now *mapping, protect bool) {
-	type piece struct {
-		lo uint64
-		m  mapping
-	}
-	var buf [8]piece
-	old := buf[:0]
-	start := lo
-	as.maps.Descend(lo, func(at uint64, m mapping) bool {
-		if m.end > lo {
-			start = at
-		}
-		return false
-	})
-	as.maps.Ascend(start, func(at uint64, m mapping) bool {
-		if at >= hi {
-			return false
-		}
-		old = append(old, piece{at, m})
-		return true
-	})
-	for _, p := range old {
-		if p.lo >= lo {
-			as.maps.Delete(p.lo)
-		}
-	}
-	for _, p := range old {
-		if p.lo < lo {
-			as.maps.Set(p.lo, mapping{lo, p.m.off, p.m.prot})
-		}
-		if p.m.end > hi {
-			as.maps.Set(hi, mapping{p.m.end, p.m.off + hi - p.lo, p.m.prot})
-		}
-		if protect {
-			a, b := max(p.lo, lo), min(p.m.end, hi)
-			as.maps.Set(a, mapping{b, p.m.off + a - p.lo, now.prot | p.m.prot&platform.Private})
-		}
-	}
-	if now != nil && !protect {
-		as.maps.Set(lo, mapping{hi, now.off, now.prot})
-	}
-	if now != nil {
-		as.join(lo)
-		as.join(hi)
-	}
-}
-
-// join merges the mappings that meet at addr, as the host does.
-func (as *addressSpace) join(addr uint64) {
-	right, ok := as.maps.Get(addr)
-	if !ok {
-		return
-	}
-	as.maps.Descend(addr-1, func(at uint64, m mapping) bool {
-		if m.end == addr && m.prot == right.prot && m.off+addr-at == right.off {
-			as.maps.Delete(addr)
-			as.maps.Set(at, mapping{right.end, m.off, m.prot})
-		}
-		return false
-	})
 }

@@ -9,6 +9,7 @@ import (
 	"gosv.dev/platform"
 	"gosv.dev/platform/arch"
 	"gosv.dev/platform/flat/sites"
+	"gosv.dev/platform/shown"
 )
 
 // Rewriting of system call sites. A page of text is never written to: a copy with the jump in it, which only this platform knows,
@@ -77,8 +78,8 @@ func (as *addressSpace) rewrite(after, nr uint64) {
 	}
 	delete(rw.traps, site)
 	page := site &^ (pageSize - 1)
-	m, ok := as.mappingOf(page)
-	if !ok || m.prot&^platform.Private != platform.Read|platform.Exec || m.prot&platform.Private == 0 || after > page+pageSize {
+	m, ok := as.maps.At(page)
+	if !ok || m.Prot&^platform.Private != platform.Read|platform.Exec || m.Prot&platform.Private == 0 || after > page+pageSize {
 		return // its contents may change without a word, or are not to be read
 	}
 	z, at := as.freeSlot(site)
@@ -112,25 +113,13 @@ func (as *addressSpace) refuse(site uint64) {
 	as.rw.refused[site] = true
 }
 
-// mappingOf is what is shown at addr. mu is held.
-func (as *addressSpace) mappingOf(addr uint64) (m mapping, ok bool) {
-	as.maps.Descend(addr, func(at uint64, v mapping) bool {
-		if v.end > addr {
-			v.off += addr - at
-			m, ok = v, true
-		}
-		return false
-	})
-	return m, ok
-}
-
 // readText copies the text around page.
 func (as *addressSpace) readText(page uint64) {
 	rw := &as.rw
 	lo, hi := page, page+pageSize
 	readable := func(a uint64) bool {
-		m, ok := as.mappingOf(a)
-		return ok && m.prot&(platform.Read|platform.Exec) == platform.Read|platform.Exec
+		m, ok := as.maps.At(a)
+		return ok && m.Prot&(platform.Read|platform.Exec) == platform.Read|platform.Exec
 	}
 	for lo > pageSize && page-lo < textWindow && readable(lo-pageSize) {
 		lo -= pageSize
@@ -217,8 +206,8 @@ func (as *addressSpace) restore(lo, hi uint64, remap bool) {
 	}
 	one := func(page uint64, c *textCopy) {
 		if remap {
-			if m, ok := as.mappingOf(page); ok {
-				if e := hostMap(page, pageSize, hostProt(m.prot), unix.MAP_SHARED|unix.MAP_FIXED, as.p.memFD, m.off); e != 0 {
+			if m, ok := as.maps.At(page); ok {
+				if e := hostMap(page, pageSize, uintptr(shown.HostProt(m.Prot)), unix.MAP_SHARED|unix.MAP_FIXED, as.p.memFD, m.Off); e != 0 {
 					panic(fmt.Sprintf("flat: mapping original text: %v", e))
 				}
 			}
@@ -285,7 +274,7 @@ func (as *addressSpace) freeSlot(site uint64) (*zone, uint64) {
 	// A program at an address of its own: in front of it, where its heap does not grow to.
 	for back := uint64(2 << 20); z == nil && back <= 1<<30 && site > back+zoneSize+arch.MinAddr; back *= 2 {
 		lo := (site - back) &^ (zoneSize - 1)
-		if !as.shown(lo, lo+zoneSize) {
+		if !as.maps.Overlaps(lo, lo+zoneSize) {
 			z = try(lo, lo+zoneSize, false)
 		}
 	}

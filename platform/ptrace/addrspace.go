@@ -5,10 +5,10 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/tidwall/btree"
 	"golang.org/x/sys/unix"
 
 	"gosv.dev/platform"
+	"gosv.dev/platform/shown"
 )
 
 // op is a queued change of mappings.
@@ -26,12 +26,6 @@ const (
 	opUnmap
 	opProtect
 )
-
-// mapping is what the stub shows in a range, by start in addressSpace.maps.
-type mapping struct {
-	end, off uint64
-	prot     platform.Prot
-}
 
 // addressSpace implements platform.AddressSpace with a stub process.
 type addressSpace struct {
@@ -51,7 +45,7 @@ type addressSpace struct {
 	ops    []op
 	spare  []op // backing array for the next queue
 	afters []func()
-	maps   btree.Map[uint64, mapping] // as it will be when the queue is done
+	maps   shown.Map // as it will be when the queue is done
 
 	// spoiled is set once the guest has something in the vDSO's place: the next one could not have it there.
 	spoiled atomic.Bool
@@ -108,7 +102,7 @@ func (as *addressSpace) Protect(addr, length uint64, prot platform.Prot) error {
 func (as *addressSpace) push(o op) {
 	as.mu.Lock()
 	defer as.mu.Unlock()
-	if o.kind == opUnmap && !as.overlaps(o.addr, o.addr+o.len) {
+	if o.kind == opUnmap && !as.maps.Overlaps(o.addr, o.addr+o.len) {
 		return // nothing is there: no host call needed
 	}
 	as.note(o)
@@ -123,86 +117,23 @@ func (as *addressSpace) push(o op) {
 	as.ops = append(as.ops, o)
 }
 
-// overlaps tells whether anything is mapped in [lo, hi).
-func (as *addressSpace) overlaps(lo, hi uint64) bool {
-	found := false
-	as.maps.Descend(hi-1, func(_ uint64, m mapping) bool {
-		found = m.end > lo
-		return false
-	})
-	return found
-}
-
 // lookup finds what is mapped at addr.
-func (as *addressSpace) lookup(addr uint64) (m mapping, ok bool) {
+func (as *addressSpace) lookup(addr uint64) (shown.Mapping, bool) {
 	as.mu.Lock()
 	defer as.mu.Unlock()
-	as.maps.Descend(addr, func(_ uint64, v mapping) bool {
-		m, ok = v, v.end > addr
-		return false
-	})
-	return m, ok
+	return as.maps.At(addr)
 }
 
 // note makes maps what it will be after o.
 func (as *addressSpace) note(o op) {
-	lo, hi := o.addr, o.addr+o.len
-	type piece struct {
-		start uint64
-		m     mapping
+	switch lo, hi := o.addr, o.addr+o.len; o.kind {
+	case opMap:
+		as.maps.Map(lo, hi, o.off, o.prot)
+	case opUnmap:
+		as.maps.Unmap(lo, hi)
+	case opProtect:
+		as.maps.Protect(lo, hi, o.prot)
 	}
-	var buf [8]piece
-	old := buf[:0]
-	as.maps.Descend(lo, func(s uint64, m mapping) bool {
-		if m.end > lo && s < lo {
-			old = append(old, piece{s, m})
-		}
-		return s >= lo
-	})
-	as.maps.Ascend(lo, func(s uint64, m mapping) bool {
-		if s >= hi {
-			return false
-		}
-		old = append(old, piece{s, m})
-		return true
-	})
-	for _, p := range old {
-		as.maps.Delete(p.start)
-	}
-	for _, p := range old {
-		if p.start < lo {
-			as.maps.Set(p.start, mapping{lo, p.m.off, p.m.prot})
-		}
-		if p.m.end > hi {
-			as.maps.Set(hi, mapping{p.m.end, p.m.off + hi - p.start, p.m.prot})
-		}
-		if o.kind == opProtect {
-			s, e := max(p.start, lo), min(p.m.end, hi)
-			as.maps.Set(s, mapping{e, p.m.off + s - p.start, o.prot})
-		}
-	}
-	if o.kind == opMap {
-		as.maps.Set(lo, mapping{hi, o.off, o.prot})
-	}
-	if o.kind != opUnmap {
-		as.join(lo)
-		as.join(hi)
-	}
-}
-
-// join merges the mappings that meet at addr, as the host does.
-func (as *addressSpace) join(addr uint64) {
-	right, ok := as.maps.Get(addr)
-	if !ok {
-		return
-	}
-	as.maps.Descend(addr-1, func(s uint64, m mapping) bool {
-		if m.end == addr && m.prot == right.prot && m.off+addr-s == right.off {
-			as.maps.Delete(addr)
-			as.maps.Set(s, mapping{right.end, m.off, m.prot})
-		}
-		return false
-	})
 }
 
 // Mappings implements platform.AddressSpace.
@@ -267,11 +198,11 @@ func (as *addressSpace) batch(tid int32, ops []op, interrupted *bool) error {
 		e := w[i*opSize/8:][:8]
 		switch o.kind {
 		case opMap:
-			e[0], e[3], e[4], e[5], e[6] = unix.SYS_MMAP, hostProt(o.prot), unix.MAP_SHARED|unix.MAP_FIXED, stubMemFD, o.off
+			e[0], e[3], e[4], e[5], e[6] = unix.SYS_MMAP, shown.HostProt(o.prot), unix.MAP_SHARED|unix.MAP_FIXED, stubMemFD, o.off
 		case opUnmap:
 			e[0] = unix.SYS_MUNMAP
 		case opProtect:
-			e[0], e[3] = unix.SYS_MPROTECT, hostProt(o.prot)
+			e[0], e[3] = unix.SYS_MPROTECT, shown.HostProt(o.prot)
 		}
 		e[1], e[2] = o.addr, o.len
 	}
@@ -284,20 +215,6 @@ func (as *addressSpace) batch(tid int32, ops []op, interrupted *bool) error {
 		return fmt.Errorf("host mapping %#x+%#x: %w", o.addr, o.len, unix.Errno(-int64(r.Rax)))
 	}
 	return nil
-}
-
-func hostProt(p platform.Prot) uint64 {
-	var v uint64
-	if p&platform.Read != 0 {
-		v |= unix.PROT_READ
-	}
-	if p&platform.Write != 0 {
-		v |= unix.PROT_WRITE
-	}
-	if p&platform.Exec != 0 {
-		v |= unix.PROT_EXEC
-	}
-	return v
 }
 
 // takeThread takes a parked thread, or has one made.

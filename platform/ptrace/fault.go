@@ -22,13 +22,13 @@ func (c *context) access(as *addressSpace, st *arch.State, addr uint64) platform
 	c.faultRip, c.faultAddr = st.Rip, addr
 	m, mapped := as.lookup(addr)
 	if addr-st.Rip < 15 && (addr == st.Rip || addr%arch.PageSize == 0) &&
-		(!again || !mapped || m.prot&platform.Exec == 0) {
+		(!again || !mapped || m.Prot&platform.Exec == 0) {
 		return platform.AccessExec
 	}
-	if mapped && m.prot&platform.Write != 0 {
+	if mapped && m.Prot&platform.Write != 0 {
 		return platform.AccessRead
 	}
-	if mapped && again && m.prot&(platform.Read|platform.Exec) != 0 {
+	if mapped && again && m.Prot&(platform.Read|platform.Exec) != 0 {
 		return platform.AccessWrite
 	}
 	var code [16]byte
