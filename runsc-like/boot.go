@@ -12,6 +12,7 @@ import (
 	"path"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -212,16 +213,7 @@ func (b *booter) run() (int, error) {
 
 // hostRules are the host calls that the sentry may make, from the packages that make them.
 func hostRules() []sandbox.Rule {
-	rules := sandbox.RuntimeRules()
-	rules = append(rules, ptraceRules()...)
-	for _, s := range host.HostSyscalls() {
-		rule := sandbox.Rule{Nr: s.Nr, Why: s.Why}
-		for _, c := range s.Args {
-			rule.Args = append(rule.Args, sandbox.Cond{Arg: c.Arg, Mask: c.Mask, Value: c.Value})
-		}
-		rules = append(rules, rule)
-	}
-	return rules
+	return slices.Concat(sandbox.RuntimeRules(), ptrace.HostSyscalls(), host.HostSyscalls())
 }
 
 // fixedVDSO is a vDSO that is at one address in every address space.

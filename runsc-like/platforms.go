@@ -29,31 +29,5 @@ func (b *booter) newPlatform(vdso *ptrace.VDSO) (vdsoPlatform, []sandbox.Rule, e
 	b.ended = func() {
 		b.log.Debug("platform flat", "moved", p.Moves(), "rewritten", p.Rewritten())
 	}
-	return p, flatRules(p), nil
-}
-
-// ptraceRules are the host calls of the ptrace platform.
-func ptraceRules() []sandbox.Rule {
-	var rules []sandbox.Rule
-	for _, s := range ptrace.HostSyscalls() {
-		rule := sandbox.Rule{Nr: s.Nr, Why: s.Why}
-		for _, c := range s.Args {
-			rule.Args = append(rule.Args, sandbox.Cond{Arg: c.Arg, Mask: uint64(c.Mask), Value: uint64(c.Value), Not: c.Not})
-		}
-		rules = append(rules, rule)
-	}
-	return rules
-}
-
-// flatRules are those of the flat platform.
-func flatRules(p *flat.Platform) []sandbox.Rule {
-	var rules []sandbox.Rule
-	for _, s := range p.HostSyscalls() {
-		rule := sandbox.Rule{Nr: s.Nr, Why: s.Why}
-		for _, c := range s.Args {
-			rule.Args = append(rule.Args, sandbox.Cond{Arg: c.Arg, Mask: c.Mask, Value: c.Value})
-		}
-		rules = append(rules, rule)
-	}
-	return rules
+	return p, p.HostSyscalls(), nil
 }

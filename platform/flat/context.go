@@ -1,7 +1,6 @@
 package flat
 
 import (
-	"encoding/binary"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -252,23 +251,14 @@ func (c *context) fromStub() {
 	c.stub = nil
 }
 
-// Layout of an XSAVE image.
-const (
-	fxsaveSize  = 512
-	xstateBV    = 512
-	xcompBV     = 520
-	xsaveHeader = 64
-	fxsaveMXCSR = 24
-)
-
 // FP implements platform.Context.
 func (c *context) FP() ([]byte, error) {
 	if c.onStub {
 		return c.stub.FP()
 	}
 	if c.fpImage == 0 {
-		clear(c.image[fxsaveSize : fxsaveSize+xsaveHeader])
-		packFP(c.fpAt, c.imageAt, c.p.fpu.avx512, c.p.fpu.mask)
+		clear(c.image[arch.FXSaveSize : arch.FXSaveSize+arch.XSaveHeader])
+		packFP(c.fpAt, c.imageAt, c.p.fpu.avx512, c.p.fpu.Features)
 		c.fpImage = 1
 	}
 	return c.image, nil
@@ -279,21 +269,12 @@ func (c *context) SetFP(image []byte) error {
 	if c.onStub {
 		return c.stub.SetFP(image)
 	}
-	if len(image) < fxsaveSize {
-		return unix.EINVAL
-	}
 	full := make([]byte, len(c.image))
-	copy(full, c.p.fpu.init)
-	n := copy(full, image)
-	le := binary.LittleEndian
-	if n < fxsaveSize+xsaveHeader { // FXSAVE only: x87 and SSE
-		copy(full[fxsaveSize:], c.p.fpu.init[fxsaveSize:])
-		le.PutUint64(full[xstateBV:], 3)
+	if err := c.p.fpu.Complete(full, image); err != nil {
+		return err
 	}
-	if le.Uint32(full[fxsaveMXCSR:])&^c.p.fpu.mxcsrMask != 0 || le.Uint64(full[xcompBV:]) != 0 || le.Uint64(full[xstateBV:])&^c.p.fpu.mask != 0 {
-		return unix.EINVAL
-	}
-	clear(full[xcompBV : fxsaveSize+xsaveHeader])
+	// What is reserved behind the components' bits must be zero.
+	clear(full[arch.FXSaveSize+8 : arch.FXSaveSize+arch.XSaveHeader])
 	copy(c.image, full)
 	c.fpImage = 1
 	return nil
@@ -305,7 +286,7 @@ func (c *context) ResetFP() {
 		c.stub.ResetFP()
 		return
 	}
-	copy(c.image, c.p.fpu.init)
+	copy(c.image, c.p.fpu.Init)
 	c.fpImage = 1
 }
 

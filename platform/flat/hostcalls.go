@@ -1,33 +1,24 @@
 package flat
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
 
-// Syscall is a host call that the platform makes after New.
-type Syscall struct {
-	Nr   uintptr
-	Args []Cond
-	Why  string
-}
-
-// Cond is a condition on an argument: arg&Mask == Value.
-type Cond struct {
-	Arg         int
-	Mask, Value uint64
-}
+	"gosv.dev/platform/hostcall"
+)
 
 // HostSyscalls are the host calls that the platform makes after New, besides those of the Go runtime and of the platform
 // below. Guest memory is mapped with the rights that guests ask for, from the flat memory only.
-func (p *Platform) HostSyscalls() []Syscall {
+func (p *Platform) HostSyscalls() []hostcall.Rule {
 	const all = 0xffffffff
-	return []Syscall{
-		{unix.SYS_MMAP, []Cond{{3, all &^ unix.MAP_POPULATE, unix.MAP_SHARED | unix.MAP_FIXED}, {4, all, uint64(p.memFD)}}, "flat: guest memory"},
-		{unix.SYS_MMAP, []Cond{{2, all, unix.PROT_READ | unix.PROT_EXEC}, {3, all, unix.MAP_SHARED | unix.MAP_FIXED}, {4, all, uint64(p.text.fd)}}, "flat: rewritten text"},
-		{unix.SYS_MPROTECT, nil, "flat: rights of guest memory"},
+	return []hostcall.Rule{
+		{Nr: unix.SYS_MMAP, Args: []hostcall.Cond{{Arg: 3, Mask: all &^ unix.MAP_POPULATE, Value: unix.MAP_SHARED | unix.MAP_FIXED}, {Arg: 4, Mask: all, Value: uint64(p.memFD)}}, Why: "flat: guest memory"},
+		{Nr: unix.SYS_MMAP, Args: []hostcall.Cond{{Arg: 2, Mask: all, Value: unix.PROT_READ | unix.PROT_EXEC}, {Arg: 3, Mask: all, Value: unix.MAP_SHARED | unix.MAP_FIXED}, {Arg: 4, Mask: all, Value: uint64(p.text.fd)}}, Why: "flat: rewritten text"},
+		{Nr: unix.SYS_MPROTECT, Why: "flat: rights of guest memory"},
 		// Where the host emulates it: that is stopped by the filter alone, which would end the sandbox.
-		{unix.SYS_GETTIMEOFDAY, nil, "flat: the vsyscall page"},
-		{unix.SYS_TIME, nil, "flat: the vsyscall page"},
-		{unix.SYS_GETCPU, nil, "flat: the vsyscall page"},
-		{unix.SYS_PRCTL, []Cond{{0, all, prSetSyscallUserDispatch}}, "flat: Syscall User Dispatch"},
+		{Nr: unix.SYS_GETTIMEOFDAY, Why: "flat: the vsyscall page"},
+		{Nr: unix.SYS_TIME, Why: "flat: the vsyscall page"},
+		{Nr: unix.SYS_GETCPU, Why: "flat: the vsyscall page"},
+		{Nr: unix.SYS_PRCTL, Args: []hostcall.Cond{{Arg: 0, Mask: all, Value: prSetSyscallUserDispatch}}, Why: "flat: Syscall User Dispatch"},
 	}
 }
 

@@ -131,7 +131,7 @@ func (p *Platform) newVCPU() error {
 	v := p.allocVCPU()
 	lo, hi, answer, _, _, _, _ := textAddrs()
 	*v = vcpu{leave: answer, self: uintptr(unsafe.Pointer(v)), goFS: fsBase(), tid: uint64(unix.Gettid()),
-		avx512: p.fpu.avx512, slow: p.fpu.slow, cap: p.fpu.size, xmask: p.fpu.mask, init: uintptr(unsafe.Pointer(&p.fpu.init[0]))}
+		avx512: p.fpu.avx512, slow: p.fpu.slow, cap: p.fpu.size, xmask: p.fpu.Features, init: uintptr(unsafe.Pointer(&p.fpu.Init[0]))}
 	const on = 1
 	if _, _, e := syscall.RawSyscall6(unix.SYS_PRCTL, prSetSyscallUserDispatch, on, lo, hi-lo, v.self, 0); e != 0 {
 		return fmt.Errorf("PR_SET_SYSCALL_USER_DISPATCH: %w", e)
@@ -228,9 +228,8 @@ var ownPID uintptr
 
 // fpu is what the processor has of floating point and vector registers.
 type fpu struct {
-	avx512, slow, size, mask uint64
-	mxcsrMask                uint32
-	init                     []byte
+	arch.XState
+	avx512, slow, size uint64
 }
 
 // aligned is n bytes at a multiple of 64. They are not moved.
@@ -271,17 +270,17 @@ func readFPU() (f fpu, err error) {
 		hand |= avx512
 	}
 	// Protection keys are not a guest's; the tiles of AMX need a permission that nobody asks for.
-	f.mask = enabled &^ (pkru | amx)
-	f.slow = f.mask &^ hand
+	f.Features = enabled &^ (pkru | amx)
+	f.slow = f.Features &^ hand
 	f.size = uint64(size)
-	f.init = aligned(f.size)
-	*(*uint32)(unsafe.Pointer(&f.init[24])) = 0x1f80
-	saveInit(address(f.init), f.mask)
-	f.mxcsrMask = *(*uint32)(unsafe.Pointer(&f.init[28]))
-	if f.mxcsrMask == 0 {
-		f.mxcsrMask = 0xffbf
+	f.Init = aligned(f.size)
+	*(*uint32)(unsafe.Pointer(&f.Init[arch.FXSaveMXCSR])) = 0x1f80
+	saveInit(address(f.Init), f.Features)
+	f.MXCSRMask = *(*uint32)(unsafe.Pointer(&f.Init[28]))
+	if f.MXCSRMask == 0 {
+		f.MXCSRMask = 0xffbf
 	}
-	clear(f.init[512:576])
+	clear(f.Init[512:576])
 	return f, nil
 }
 

@@ -103,7 +103,7 @@ func (c *context) attach(as *addressSpace) error {
 	}
 	fp := c.fp
 	if fp == nil {
-		fp = c.p.initFP
+		fp = c.p.x.Init
 	}
 	if e := setXState(h.tid, fp); e != 0 {
 		return gone(h.tid, "PTRACE_SETREGSET", e)
@@ -335,10 +335,10 @@ func (c *context) FP() ([]byte, error) {
 		if c.fp != nil {
 			return c.fp, nil
 		}
-		return c.p.initFP, nil
+		return c.p.x.Init, nil
 	}
 	if c.fpBuf == nil {
-		c.fpBuf = make([]byte, len(c.p.initFP))
+		c.fpBuf = make([]byte, len(c.p.x.Init))
 	}
 	if _, e := getXState(c.tid, c.fpBuf); e != 0 {
 		return nil, c.failed(gone(c.tid, "PTRACE_GETREGSET", e))
@@ -346,35 +346,15 @@ func (c *context) FP() ([]byte, error) {
 	return c.fpBuf, nil
 }
 
-// Layout of an XSAVE image.
-const (
-	fxsaveSize  = 512
-	xstateBV    = 512 // which components are not in their initial state
-	xcompBV     = 520
-	xsaveHeader = 64
-	fxsaveMXCSR = 24
-)
-
 // SetFP implements platform.Context.
 func (c *context) SetFP(image []byte) error {
-	if len(image) < fxsaveSize {
-		return unix.EINVAL
-	}
 	if c.fpSet == nil || c.as == nil { // without a thread it is kept
-		c.fpSet = make([]byte, len(c.p.initFP))
+		c.fpSet = make([]byte, len(c.p.x.Init))
 	}
-	full := c.fpSet
-	copy(full, c.p.initFP)
-	n := copy(full, image)
-	if n < fxsaveSize+xsaveHeader { // FXSAVE only: x87 and SSE
-		copy(full[fxsaveSize:], c.p.initFP[fxsaveSize:])
-		binary.LittleEndian.PutUint64(full[xstateBV:], 3)
+	if err := c.p.x.Complete(c.fpSet, image); err != nil {
+		return err
 	}
-	le := binary.LittleEndian
-	if le.Uint32(full[fxsaveMXCSR:])&^c.p.mxcsrMask != 0 || le.Uint64(full[xcompBV:]) != 0 || le.Uint64(full[xstateBV:])&^c.p.xfeatures != 0 {
-		return unix.EINVAL
-	}
-	return c.setFP(full)
+	return c.setFP(c.fpSet)
 }
 
 func (c *context) setFP(full []byte) error {
@@ -392,7 +372,7 @@ func (c *context) setFP(full []byte) error {
 }
 
 // ResetFP implements platform.Context. A failure shows at the next Switch.
-func (c *context) ResetFP() { c.setFP(c.p.initFP) }
+func (c *context) ResetFP() { c.setFP(c.p.x.Init) }
 
 // readFPLayout learns the size and the features of XSAVE images from a stopped thread.
 func (p *Platform) readFPLayout(tid int32) error {
@@ -402,17 +382,17 @@ func (p *Platform) readFPLayout(tid int32) error {
 		return fmt.Errorf("PTRACE_GETREGSET: %w", e)
 	}
 	le := binary.LittleEndian
-	p.initFP = make([]byte, n)
-	if p.mxcsrMask = le.Uint32(b[28:]); p.mxcsrMask == 0 {
-		p.mxcsrMask = 0xffbf
+	p.x.Init = make([]byte, n)
+	if p.x.MXCSRMask = le.Uint32(b[28:]); p.x.MXCSRMask == 0 {
+		p.x.MXCSRMask = 0xffbf
 	}
-	p.xfeatures = le.Uint64(b[464:]) // the mask that Linux leaves in the software reserved part
-	if p.xfeatures == 0 {
-		p.xfeatures = 3
+	p.x.Features = le.Uint64(b[464:]) // the mask that Linux leaves in the software reserved part
+	if p.x.Features == 0 {
+		p.x.Features = 3
 	}
-	le.PutUint16(p.initFP, 0x37f)
-	le.PutUint32(p.initFP[fxsaveMXCSR:], 0x1f80)
-	le.PutUint32(p.initFP[28:], p.mxcsrMask)
-	le.PutUint64(p.initFP[464:], p.xfeatures)
+	le.PutUint16(p.x.Init, 0x37f)
+	le.PutUint32(p.x.Init[arch.FXSaveMXCSR:], 0x1f80)
+	le.PutUint32(p.x.Init[28:], p.x.MXCSRMask)
+	le.PutUint64(p.x.Init[464:], p.x.Features)
 	return nil
 }

@@ -39,10 +39,7 @@ type Platform struct {
 	sleepers     *sleepers
 	nice         int32 // of the sentry and all stubs
 
-	// The processor's initial floating point state as an XSAVE image, and what such images may have.
-	initFP    []byte
-	mxcsrMask uint32
-	xfeatures uint64
+	x arch.XState
 
 	hostVDSO    *VDSO
 	vdsoInPlace bool

@@ -5,23 +5,15 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"gosv.dev/platform/hostcall"
 )
 
-// A Rule allows one host call. With Args it allows it only if each of the conditions holds.
-// Several rules of one call are alternatives.
-type Rule struct {
-	Nr   uintptr
-	Args []Cond
-	Why  string // for docs/security.md
-}
-
-// Cond is a condition on one argument: (arg & Mask) == Value, 64 bits wide; with Not the opposite. Mask 0 means
-// all bits. Not needs a mask within the lower or the upper half.
-type Cond struct {
-	Arg         int
-	Mask, Value uint64
-	Not         bool
-}
+// What may be called is said in the words of package hostcall.
+type (
+	Rule = hostcall.Rule
+	Cond = hostcall.Cond
+)
 
 // Conditions on arguments that the kernel takes as 32 bits.
 const low = 0xffffffff
