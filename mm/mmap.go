@@ -251,7 +251,27 @@ func (as *AddressSpace) mmapLocked(q *request, dead *[]*MapFile) (uint64, error)
 		return 0, err
 	}
 	as.merge(addr, addr+n, dead)
+	if n <= eagerPages<<PageShift {
+		as.eager(addr, addr+n)
+	}
 	return addr, nil
+}
+
+// eagerPages is up to how many pages of new memory are there before they are touched: who asks for so little uses it at once,
+// and the fault would cost more than the pages.
+const eagerPages = 4
+
+// eager brings in what a fault in [lo, hi), just mapped, would bring, if that is plain memory and there is enough.
+func (as *AddressSpace) eager(lo, hi uint64) {
+	r := as.find(lo)
+	const other = flagGrowsDown | flagNoReserve | flagLocked | flagLockOnFault
+	if r == nil || r.shared || !r.anonymous() || r.prot != platform.Read|platform.Write || r.flags&other != 0 ||
+		lo&^leafMask != (hi-1)&^leafMask || as.m.used.Load() > as.m.limit-as.m.limit/8 {
+		return
+	}
+	if t := as.makeLeaf(lo); t != nil {
+		_ = as.populateAnon(r, t, lo, hi, lo)
+	}
 }
 
 // place chooses the address.
