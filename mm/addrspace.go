@@ -66,9 +66,16 @@ type extent struct{ lo, hi uint64 }
 
 // NewAddressSpace makes an empty address space with one user.
 func NewAddressSpace(m *Memory, p platform.Platform) (*AddressSpace, error) {
-	pas, err := p.NewAddressSpace()
-	if err != nil {
-		return nil, fmt.Errorf("address space of platform %s: %w", p.Name(), err)
+	return newAddressSpace(m, p, nil)
+}
+
+// newAddressSpace is NewAddressSpace with what p has made for it, unless that is nil.
+func newAddressSpace(m *Memory, p platform.Platform, pas platform.AddressSpace) (*AddressSpace, error) {
+	if pas == nil {
+		var err error
+		if pas, err = p.NewAddressSpace(); err != nil {
+			return nil, fmt.Errorf("address space of platform %s: %w", p.Name(), err)
+		}
 	}
 	as := &AddressSpace{m: m, plat: p, pas: pas}
 	as.lo, as.hi = p.Range()

@@ -8,18 +8,30 @@ import (
 
 // Fork makes a copy-on-write copy of as with one user. Pages that both have are
 // write-protected, and that is in force when Fork returns. The copy's platform
-// shows nothing yet: its first touch of a run of pages shows the run.
+// shows nothing yet: its first touch of a run of pages shows the run; but if the
+// platform lets the copy have the addresses of as, it shows what as shows.
 func (as *AddressSpace) Fork() (*AddressSpace, error) {
 	if !as.m.makeRoom(1) {
 		return nil, unix.ENOMEM
 	}
-	n, err := NewAddressSpace(as.m, as.plat)
+	var pas platform.AddressSpace
+	lender, _ := as.pas.(platform.Forker)
+	if lender != nil {
+		pas = lender.Fork()
+	}
+	lend := pas != nil
+	n, err := newAddressSpace(as.m, as.plat, pas)
 	if err != nil {
 		return nil, err
 	}
 	as.mu.Lock()
 	n.mu.Lock()
-	err = as.forkLocked(n)
+	err = as.forkLocked(n, lend)
+	if err == nil && lend {
+		if err = n.show(n.lo, n.hi); err == nil {
+			err = lender.Lend(pas)
+		}
+	}
 	n.mu.Unlock()
 	as.mu.Unlock()
 	if err != nil {
@@ -29,7 +41,9 @@ func (as *AddressSpace) Fork() (*AddressSpace, error) {
 	return n, nil
 }
 
-func (as *AddressSpace) forkLocked(n *AddressSpace) error {
+// forkLocked copies regions and pages. With files, pages of files in private mappings are copied too, which otherwise come back
+// when they are touched. Both locks are held.
+func (as *AddressSpace) forkLocked(n *AddressSpace, files bool) error {
 	if as.root == NoFrame {
 		return unix.ENOMEM
 	}
@@ -70,7 +84,7 @@ func (as *AddressSpace) forkLocked(n *AddressSpace) error {
 		if r.shared {
 			return true
 		}
-		err = as.forkPages(n, r, c)
+		err = as.forkPages(n, r, c, files)
 		return err == nil
 	})
 	n.peakVM = n.totalVM
@@ -83,7 +97,7 @@ func (as *AddressSpace) forkLocked(n *AddressSpace) error {
 }
 
 // forkPages shares the private pages of r with the copy c.
-func (as *AddressSpace) forkPages(n *AddressSpace, r, c *region) error {
+func (as *AddressSpace) forkPages(n *AddressSpace, r, c *region, files bool) error {
 	var start, end uint64 // to be write-protected
 	flush := func() error {
 		if end == 0 {
@@ -105,6 +119,18 @@ func (as *AddressSpace) forkPages(n *AddressSpace, r, c *region) error {
 		return err
 	}
 	anon := uint8(kindAnon)
+	var cache *PageCache
+	if files && !r.anonymous() {
+		cache = r.file.Cache
+		cache.mu.Lock()
+		defer cache.mu.Unlock()
+	}
+	// current tells whether the file still has the page: if not, a visit that takes it away from all who have it may be under way.
+	current := func(a uint64, f Frame) bool {
+		idx := r.fileIdx(a)
+		_, _, have := cache.lookup(idx)
+		return have == f && idx < pagesOf(cache.size.Load())
+	}
 	for a := r.start; a < r.end; {
 		t, stop := as.leaf(a)
 		stop = min(stop, r.end)
@@ -120,7 +146,7 @@ func (as *AddressSpace) forkPages(n *AddressSpace, r, c *region) error {
 				continue
 			}
 			f := frameOf(e)
-			if as.m.kinds[f] != anon {
+			if as.m.kinds[f] != anon && (cache == nil || e&pteShown == 0 || !current(a, f)) {
 				continue // the file's page: comes back when touched
 			}
 			if d == nil {

@@ -89,6 +89,22 @@ type Placer interface {
 	Reserve(lo, hi uint64) error
 }
 
+// A Forker is an AddressSpace that can let the child of a fork have its addresses until it execs, sleeps or takes long, and
+// does not run itself until then. It is for a platform on which other children have to run in a slower way.
+type Forker interface {
+	// Fork makes the address space of a child, or returns nil if the child is to have one that NewAddressSpace makes.
+	// No context but the caller's, if any, runs here.
+	Fork() AddressSpace
+	// Lend lets child run, which Fork has made. What it has in common with this one should have been shown in both before: it
+	// stays where it is.
+	Lend(child AddressSpace) error
+}
+
+// A Sleeper is a Context that wants to know that its thread goes to sleep, as it will not run guest code for a while.
+type Sleeper interface {
+	Sleep()
+}
+
 // A Mover is an AddressSpace that can give up a faster way to run guest code, of which the program would see more than of
 // Linux when it is looked at closely. It is another way for good.
 type Mover interface {

@@ -135,6 +135,9 @@ func (t *Task) sleepBegin(interruptible bool) {
 		t.state.Store(taskUninterruptible)
 	}
 	t.rseqSleep()
+	if t.asleep != nil {
+		t.asleep.Sleep()
+	}
 	t.k.endRunning()
 }
 

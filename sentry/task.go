@@ -38,9 +38,10 @@ type Task struct {
 	proc    *Process
 	ctx     platform.Context
 	answers answers
-	parker  platform.Parker // ctx, if it sleeps best by itself
-	sleeper waitq.Sleeper   // wakes parker
-	tracing taskTrace       // guest ptrace(2) state; has its own rules, see ptrace.go
+	parker  platform.Parker  // ctx, if it sleeps best by itself
+	asleep  platform.Sleeper // ctx, if it wants to know
+	sleeper waitq.Sleeper    // wakes parker
+	tracing taskTrace        // guest ptrace(2) state; has its own rules, see ptrace.go
 
 	// pid is the thread's identity. An exec by a thread that is not the leader
 	// changes it, under Kernel.tasks.
@@ -293,6 +294,7 @@ func (t *Task) BlockBell(b *waitq.Bell, timeout time.Duration) error {
 func (t *Task) setContext(c platform.Context) {
 	t.ctx = c
 	t.answers.by, _ = c.(platform.Answerer)
+	t.asleep, _ = c.(platform.Sleeper)
 	if p, ok := c.(platform.Parker); ok {
 		t.parker, t.sleeper.Wake = p, p.Unpark
 	}

@@ -2,7 +2,6 @@ package flat
 
 import (
 	"fmt"
-	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -14,17 +13,15 @@ import (
 // addressSpace implements platform.AddressSpace with mappings of the sentry's own process, or of a stub after it has moved.
 type addressSpace struct {
 	p     *Platform
+	*home             // a child's is its parent's
 	moved atomic.Bool // set once, under mu: stub is valid
 	stub  platform.AddressSpace
 
-	mu      sync.Mutex
-	place   span // given by Place, or empty
-	crowded bool // Place had none
-	maps    shown.Map
-	rw      rewritten
-
-	contexts atomic.Int32  // that have run here last
-	textGen  atomic.Uint64 // counts rewritten pages that became what they were
+	// Protected by mu.
+	maps     shown.Map   // what it shows; the host does while it is its turn
+	contexts []*context  // that have run here last
+	borrows  atomic.Bool // set once: its addresses are another one's
+	asleep   bool        // a context of a borrower has gone to sleep, and none has run since
 }
 
 // Place is the range in which memory is best put. It is asked once, for a new program.
@@ -33,7 +30,7 @@ func (as *addressSpace) Place() (lo, hi uint64, own bool) {
 	defer as.mu.Unlock()
 	if as.place.hi == 0 {
 		var ok bool
-		if as.place, ok = as.p.places.take(as); !ok {
+		if as.place, ok = as.p.places.take(as.home); !ok {
 			// There are too many processes: it gets what is free among the low addresses, or moves.
 			as.crowded = true
 			rlo, _ := as.p.Range()
@@ -44,7 +41,7 @@ func (as *addressSpace) Place() (lo, hi uint64, own bool) {
 }
 
 // Reserve implements platform.Placer: the range becomes this process's own, or the process moves, before it runs on what another
-// one has there. So does the child of a fork, whose every address is its parent's.
+// one has there. So does the child of a fork that has none of its parent's addresses.
 func (as *addressSpace) Reserve(lo, hi uint64) error {
 	as.mu.Lock()
 	defer as.mu.Unlock()
@@ -68,7 +65,7 @@ func (as *addressSpace) refuses(lo, hi uint64) string {
 	switch {
 	case as.inZones(lo, hi):
 		return "the trampolines' addresses"
-	case (lo < as.place.lo || hi > as.place.hi) && !as.p.places.claim(as, lo, hi):
+	case (lo < as.place.lo || hi > as.place.hi) && !as.p.places.claim(as.home, lo, hi):
 		return "addresses that are taken"
 	}
 	return ""
@@ -103,11 +100,11 @@ func (as *addressSpace) Map(addr, length, off uint64, prot platform.Prot) error 
 		}
 		return as.stub.Map(addr, length, off, prot)
 	}
-	flags := uintptr(unix.MAP_SHARED | unix.MAP_FIXED)
-	if prot&platform.Write != 0 && length <= populateMax {
-		flags |= unix.MAP_POPULATE
+	if as.turn.Load() != as {
+		as.maps.Map(addr, addr+length, off, prot)
+		return nil
 	}
-	e := hostMap(addr, length, uintptr(shown.HostProt(prot)), flags, as.p.memFD, off)
+	e := as.hostShow(addr, length, off, prot)
 	if e == unix.ENOMEM {
 		if err := as.move("too many host mappings"); err != nil {
 			return err
@@ -120,6 +117,15 @@ func (as *addressSpace) Map(addr, length, off uint64, prot platform.Prot) error 
 	as.restore(addr, addr+length, false)
 	as.maps.Map(addr, addr+length, off, prot)
 	return nil
+}
+
+// hostShow maps flat memory.
+func (as *addressSpace) hostShow(addr, length, off uint64, prot platform.Prot) unix.Errno {
+	flags := uintptr(unix.MAP_SHARED | unix.MAP_FIXED)
+	if prot&platform.Write != 0 && length <= populateMax {
+		flags |= unix.MAP_POPULATE
+	}
+	return hostMap(addr, length, uintptr(shown.HostProt(prot)), flags, as.p.memFD, off)
 }
 
 // populateMax is how much the host is asked to have ready at once: a fault of a guest that touches memory in order brings as much,
@@ -137,6 +143,10 @@ func (as *addressSpace) Unmap(addr, length uint64) error {
 		return as.stub.Unmap(addr, length)
 	}
 	if !as.maps.Overlaps(addr, addr+length) {
+		return nil
+	}
+	if as.turn.Load() != as {
+		as.maps.Unmap(addr, addr+length)
 		return nil
 	}
 	// Only what is its own: others may have something in the gaps.
@@ -167,6 +177,10 @@ func (as *addressSpace) Protect(addr, length uint64, prot platform.Prot) error {
 	defer as.mu.Unlock()
 	if as.moved.Load() {
 		return as.stub.Protect(addr, length, prot)
+	}
+	if as.turn.Load() != as {
+		as.maps.Protect(addr, addr+length, prot)
+		return nil
 	}
 	as.restore(addr, addr+length, true)
 	if e := hostProtect(addr, length, uintptr(shown.HostProt(prot))); e != 0 {
@@ -212,9 +226,15 @@ func (as *addressSpace) Release() {
 	defer as.mu.Unlock()
 	if as.moved.Load() {
 		as.stub.Release()
+	} else {
+		as.failures = 0
+		if err := as.leave(); err != nil {
+			as.p.rewriteFailed(err)
+		}
 	}
-	as.clear()
-	as.p.places.release(as)
+	if as.members--; as.members == 0 {
+		as.p.places.release(as.home)
+	}
 }
 
 // hide takes guest memory away. Outside of places nothing but a mapping keeps the sentry from putting something of its own there.
@@ -259,9 +279,11 @@ func (as *addressSpace) move(why string) error {
 	as.p.noteMove(why)
 	as.stub = stub
 	as.moved.Store(true)
-	// The addresses stay its own until Release: no other process may be shown where a thread of this one may still be.
-	as.clear()
-	return nil
+	if len(as.stack) > 1 {
+		as.expel()
+	}
+	// The addresses stay its own until Release: no other process but its family may be shown where a thread of this one may still be.
+	return as.leave()
 }
 
 // mustMove is move for a context that cannot go on here.

@@ -63,11 +63,7 @@ const siKernel = 0x80
 func (c *context) Switch(pas platform.AddressSpace, st *arch.State, step bool) (platform.Event, error) {
 	as := pas.(*addressSpace)
 	if c.as != as {
-		if c.as != nil {
-			c.as.contexts.Add(-1)
-		}
-		as.contexts.Add(1)
-		c.as, c.lastAfter, c.lastResume = as, 0, 0
+		c.attach(as)
 		if c.onStub && !as.moved.Load() {
 			c.fromStub()
 		}
@@ -78,6 +74,15 @@ func (c *context) Switch(pas platform.AddressSpace, st *arch.State, step bool) (
 	for {
 		if as.moved.Load() {
 			return c.switchStub(as, st, step)
+		}
+		if as.turn.Load() != as {
+			if err := as.await(); err != nil {
+				return platform.Event{}, err
+			}
+			continue
+		}
+		if as.borrows.Load() {
+			as.awake()
 		}
 		if why := needsStub(st, step); why != "" {
 			if err := as.mustMove(why); err != nil {
@@ -292,10 +297,7 @@ func (c *context) ResetFP() {
 
 // Release implements platform.Context.
 func (c *context) Release() {
-	if c.as != nil {
-		c.as.contexts.Add(-1)
-		c.as = nil
-	}
+	c.detach()
 	if c.stub != nil {
 		c.other.Store(nil)
 		c.stub.Release()

@@ -102,7 +102,7 @@ func (p *Platform) Moves() int64 { return p.moves.Load() }
 
 // NewAddressSpace implements platform.Platform.
 func (p *Platform) NewAddressSpace() (platform.AddressSpace, error) {
-	return &addressSpace{p: p}, nil
+	return p.newAddressSpace(), nil
 }
 
 // NewContext implements platform.Platform.

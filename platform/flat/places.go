@@ -22,7 +22,7 @@ const (
 
 type span struct{ lo, hi uint64 }
 
-// places knows which addresses of the process belong to which address space.
+// places knows which addresses of the process belong to whom.
 type places struct {
 	mu    sync.Mutex
 	free  []uint64 // beginnings of places, in no order
@@ -31,7 +31,7 @@ type places struct {
 
 type taken struct {
 	hi uint64
-	by *addressSpace
+	by *home
 }
 
 func (l *places) init() {
@@ -41,8 +41,8 @@ func (l *places) init() {
 	rand.Shuffle(len(l.free), func(i, j int) { l.free[i], l.free[j] = l.free[j], l.free[i] })
 }
 
-// take gives as a place, if there is one.
-func (l *places) take(as *addressSpace) (span, bool) {
+// take gives h a place, if there is one.
+func (l *places) take(h *home) (span, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for n := len(l.free); n > 0; n = len(l.free) {
@@ -51,7 +51,7 @@ func (l *places) take(as *addressSpace) (span, bool) {
 		if !hostFree(at, placeSize) || l.overlaps(at, at+placeSize) {
 			continue // the sentry itself has something there
 		}
-		l.taken.Set(at, taken{at + placeSize, as})
+		l.taken.Set(at, taken{at + placeSize, h})
 		return span{at, at + placeSize}, true
 	}
 	return span{}, false
@@ -67,8 +67,8 @@ func (l *places) overlaps(lo, hi uint64) bool {
 	return found
 }
 
-// claim makes [lo, hi) as's own. False if a part of it is somebody else's, or the sentry's.
-func (l *places) claim(as *addressSpace, lo, hi uint64) bool {
+// claim makes [lo, hi) h's own. False if a part of it is somebody else's, or the sentry's.
+func (l *places) claim(h *home, lo, hi uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var mine []span
@@ -77,7 +77,7 @@ func (l *places) claim(as *addressSpace, lo, hi uint64) bool {
 		if t.hi <= lo {
 			return false
 		}
-		if t.by != as {
+		if t.by != h {
 			ok = false
 			return false
 		}
@@ -108,18 +108,18 @@ func (l *places) claim(as *addressSpace, lo, hi uint64) bool {
 		}
 	}
 	for _, g := range gaps {
-		l.taken.Set(g.lo, taken{g.hi, as})
+		l.taken.Set(g.lo, taken{g.hi, h})
 	}
 	return true
 }
 
-// release gives back what as has; nothing of it is mapped any more.
-func (l *places) release(as *addressSpace) {
+// release gives back what h has; nothing of it is mapped any more.
+func (l *places) release(h *home) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var mine []span
 	l.taken.Scan(func(at uint64, t taken) bool {
-		if t.by == as {
+		if t.by == h {
 			mine = append(mine, span{at, t.hi})
 		}
 		return true

@@ -28,7 +28,7 @@ const mostNoted = 4096
 // textWindow is how much text on either side of a site is looked at.
 const textWindow = 128 << 10
 
-// rewritten is what an address space has of rewritten sites. addressSpace.mu protects it.
+// rewritten is what a home has of rewritten sites. home.mu protects it.
 type rewritten struct {
 	zones   []*zone
 	copies  map[uint64]*textCopy // by the page's address
@@ -66,7 +66,7 @@ func (as *addressSpace) rewrite(after, nr uint64) {
 	as.mu.Lock()
 	defer as.mu.Unlock()
 	rw := &as.rw
-	if as.moved.Load() || rw.refused[site] {
+	if as.moved.Load() || as.turn.Load() != as || rw.refused[site] {
 		return
 	}
 	if n := rw.traps[site] + 1; n < rewriteAt {
@@ -96,7 +96,7 @@ func (as *addressSpace) rewrite(after, nr uint64) {
 		return
 	}
 	// A context counts before it asks, with mu, where it is to go on: it is seen here, or sees the patch.
-	if patch.Inner && as.contexts.Load() != 1 {
+	if patch.Inner && len(as.contexts) != 1 {
 		return // another time, perhaps
 	}
 	if err := as.patch(z, &patch, nr); err != nil {
@@ -256,7 +256,7 @@ func (as *addressSpace) freeSlot(site uint64) (*zone, uint64) {
 	}
 	try := func(lo, hi uint64, own bool) *zone {
 		z := &zone{lo: lo, hi: hi}
-		if !near(z) || as.inZones(lo, hi) || !own && !as.p.places.claim(as, lo, hi) {
+		if !near(z) || as.inZones(lo, hi) || !own && !as.p.places.claim(as.home, lo, hi) {
 			return nil
 		}
 		rw.zones = append(rw.zones, z)

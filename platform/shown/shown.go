@@ -76,6 +76,39 @@ func (m *Map) Each(lo, hi uint64, f func(lo, hi uint64)) {
 	m.from(lo, hi, func(at uint64, v Mapping) { f(max(at, lo), min(v.End, hi)) })
 }
 
+// Gaps calls f for the parts of [lo, hi) where nothing is shown, in order.
+func (m *Map) Gaps(lo, hi uint64, f func(lo, hi uint64)) {
+	m.Each(lo, hi, func(a, b uint64) {
+		if lo < a {
+			f(lo, a)
+		}
+		lo = b
+	})
+	if lo < hi {
+		f(lo, hi)
+	}
+}
+
+// Differing calls f for the parts of mappings that o does not show in the same way, in order; Off is that of the part.
+func (m *Map) Differing(o *Map, f func(lo, hi uint64, v Mapping)) {
+	m.tree.Scan(func(at uint64, v Mapping) bool {
+		next := at // so far it is the same, or has been told
+		part := func(lo, hi uint64) {
+			if lo < hi {
+				f(lo, hi, Mapping{hi, v.Off + lo - at, v.Prot})
+			}
+		}
+		o.from(at, v.End, func(oat uint64, ov Mapping) {
+			if ov.Prot == v.Prot && ov.Off-oat == v.Off-at {
+				part(next, max(at, oat))
+				next = min(v.End, ov.End)
+			}
+		})
+		part(next, v.End)
+		return true
+	})
+}
+
 // piece is a mapping with its start.
 type piece struct {
 	at uint64

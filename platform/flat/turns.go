@@ -1,0 +1,263 @@
+package flat
+
+import (
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"gosv.dev/platform"
+	"gosv.dev/platform/shown"
+)
+
+// The child of a fork has the addresses of its parent, and only one of them can have its memory there. Most children need that
+// for a moment only: they exec, or exit, while the parent waits for them. So a parent with one thread lends its addresses to the
+// child and does not run until it has them back: when the child has exec'd or exited, or has moved to a stub because it has gone
+// to sleep or takes long.
+
+// home is the addresses of a family: of a program, and of its forked children that run where it does.
+type home struct {
+	mu      sync.Mutex
+	place   span // given by Place, or empty
+	crowded bool // Place had none
+	rw      rewritten
+	members int // address spaces that have not been released
+
+	// stack is who can run here; the last one does, and the host shows its memory. Whoever is before it has lent to
+	// the one behind.
+	stack   []*addressSpace
+	turn    atomic.Pointer[addressSpace] // the last of stack
+	changed chan struct{}                // closed when turn changes, or the last of stack goes to sleep
+	textGen atomic.Uint64                // counts turns, and rewritten pages that became what they were
+
+	// failures is how many children in a row had to give the addresses back; for skip forks nothing is lent.
+	failures, skip int
+}
+
+const (
+	// lendTime is how long a parent waits for its addresses when it could run.
+	lendTime = time.Millisecond
+	// mostSkipped is for how many forks, at most, nothing is lent because it was in vain.
+	mostSkipped = 64
+)
+
+// newAddressSpace makes an address space with addresses of its own.
+func (p *Platform) newAddressSpace() *addressSpace {
+	as := &addressSpace{p: p, home: &home{members: 1}}
+	as.stack = append(as.stack, as)
+	as.turn.Store(as)
+	return as
+}
+
+// Fork implements platform.Forker.
+func (as *addressSpace) Fork() platform.AddressSpace {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	if as.moved.Load() || as.turn.Load() != as || as.place.hi == 0 || len(as.contexts) != 1 {
+		return nil
+	}
+	if as.skip > 0 {
+		as.skip--
+		return nil
+	}
+	as.members++
+	return &addressSpace{p: as.p, home: as.home}
+}
+
+// Lend implements platform.Forker.
+func (as *addressSpace) Lend(to platform.AddressSpace) error {
+	child := to.(*addressSpace)
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	switch {
+	case child.moved.Load():
+		return nil
+	case as.moved.Load():
+		return child.move("a fork")
+	}
+	child.borrows.Store(true)
+	as.stack = append(as.stack, child)
+	return as.pass(as, child)
+}
+
+// pass gives the turn of from, which cannot run any more, to to. mu is held.
+func (h *home) pass(from, to *addressSpace) error {
+	h.turn.Store(to)
+	h.textGen.Add(1)
+	h.wakeLenders()
+	err := to.replace(&from.maps)
+	if err != nil {
+		// The host has no room for the mappings; stubs may.
+		err = to.move("too many host mappings")
+	}
+	return err
+}
+
+// replace makes the host show what as shows, in place of old. mu is held.
+func (as *addressSpace) replace(old *shown.Map) error {
+	var gone []span
+	old.Differing(&as.maps, func(lo, hi uint64, _ shown.Mapping) {
+		as.restore(lo, hi, false)
+		as.maps.Gaps(lo, hi, func(lo, hi uint64) {
+			if n := len(gone); n > 0 && gone[n-1].hi == lo {
+				gone[n-1].hi = hi
+			} else {
+				gone = append(gone, span{lo, hi})
+			}
+		})
+	})
+	for _, g := range gone {
+		if e := as.hide(g.lo, g.hi); e != 0 {
+			return e
+		}
+	}
+	var err error
+	as.maps.Differing(old, func(lo, hi uint64, m shown.Mapping) {
+		if err == nil {
+			if e := as.hostShow(lo, hi-lo, m.Off, m.Prot); e != 0 {
+				err = e
+			}
+		}
+	})
+	if err != nil {
+		// Nothing of the old may stay.
+		old.Scan(func(lo uint64, m shown.Mapping) bool {
+			as.restore(lo, m.End, false)
+			as.hide(lo, m.End)
+			return true
+		})
+	}
+	return err
+}
+
+// leave ends the presence of an address space whose contexts do not run here any more, or will fault if they do. mu is held.
+func (as *addressSpace) leave() error {
+	defer as.maps.Clear()
+	i := slices.Index(as.stack, as)
+	if i < 0 {
+		return nil // it was never lent what it was made for, or has gone
+	}
+	as.stack = slices.Delete(as.stack, i, i+1)
+	n := len(as.stack)
+	switch {
+	case n == 0:
+		as.turn.Store(nil)
+		as.clear()
+	case i == n:
+		return as.pass(as, as.stack[n-1])
+	}
+	return nil
+}
+
+// expel returns when no context of an address space that has just moved runs guest code here. mu is held.
+func (as *addressSpace) expel() {
+	for _, c := range as.contexts {
+		c.Interrupt() // one that is just entering gives up, and sees that it has moved
+		for atomic.LoadUint32(&c.tid) != 0 {
+			runtime.Gosched()
+		}
+	}
+}
+
+// await returns when as may run here, or has moved.
+func (as *addressSpace) await() error {
+	var timer *time.Timer
+	for {
+		as.mu.Lock()
+		switch {
+		case as.moved.Load() || as.turn.Load() == as:
+			as.mu.Unlock()
+			return nil
+		case !slices.Contains(as.stack, as):
+			defer as.mu.Unlock()
+			return as.move("a fork that had ended")
+		case as.turn.Load().asleep:
+			return as.takeBack()
+		}
+		if as.changed == nil {
+			as.changed = make(chan struct{})
+		}
+		ch := as.changed
+		as.mu.Unlock()
+		if timer == nil {
+			timer = time.NewTimer(lendTime)
+			defer timer.Stop()
+		}
+		select {
+		case <-ch:
+		case <-timer.C:
+			as.mu.Lock()
+			return as.takeBack()
+		}
+	}
+}
+
+// takeBack has everybody move to whom as has lent. mu is held, and given up.
+func (as *addressSpace) takeBack() error {
+	defer as.mu.Unlock()
+	for !as.moved.Load() && as.turn.Load() != as {
+		as.failures++
+		as.skip = min(1<<min(as.failures, 16)-2, mostSkipped)
+		if err := as.turn.Load().move("a fork that goes on"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wakeLenders has those look again who wait for their turn. mu is held.
+func (h *home) wakeLenders() {
+	if h.changed != nil {
+		close(h.changed)
+		h.changed = nil
+	}
+}
+
+// attach makes as the address space in which c runs.
+func (c *context) attach(as *addressSpace) {
+	c.detach()
+	as.mu.Lock()
+	as.contexts = append(as.contexts, c)
+	as.mu.Unlock()
+	c.as, c.lastAfter, c.lastResume = as, 0, 0
+}
+
+// detach takes c out of the address space where it was.
+func (c *context) detach() {
+	as := c.as
+	if as == nil {
+		return
+	}
+	c.as = nil
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	i := slices.Index(as.contexts, c)
+	as.contexts = slices.Delete(as.contexts, i, i+1)
+	if len(as.contexts) == 0 && as.borrows.Load() && !as.moved.Load() {
+		// An exec, or the end: who has lent need not wait for Release.
+		as.failures = 0
+		if err := as.leave(); err != nil {
+			as.p.rewriteFailed(err)
+		}
+	}
+}
+
+// awake notes that a context of a borrower runs.
+func (as *addressSpace) awake() {
+	as.mu.Lock()
+	as.asleep = false
+	as.mu.Unlock()
+}
+
+// Sleep implements platform.Sleeper.
+func (c *context) Sleep() {
+	as := c.as
+	if as == nil || !as.borrows.Load() || as.moved.Load() {
+		return
+	}
+	as.mu.Lock()
+	as.asleep = true
+	as.wakeLenders()
+	as.mu.Unlock()
+}
