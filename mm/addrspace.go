@@ -42,6 +42,7 @@ type AddressSpace struct {
 
 	totalVM, peakVM, dataVM, stackVM, execVM, lockedVM int64 // pages
 	lockFuture                                         regionFlags
+	habit                                              int // of touching small mappings, see eager
 
 	mmapBase uint64 // top of the area for mmap
 	legacy   bool   // bottom-up

@@ -350,6 +350,9 @@ func (as *AddressSpace) dropPlaces(lo, hi uint64) {
 
 // faultAnon brings zero pages.
 func (as *AddressSpace) faultAnon(r *region, t *table, addr uint64, w want) error {
+	if r.pages() <= eagerPages && as.habit < eagerFrom {
+		as.habit += eagerTouch
+	}
 	lo, hi := as.block(r, addr, minPageRun, blockPages)
 	if err := as.populateAnon(r, t, lo, hi, addr); err != nil {
 		return err

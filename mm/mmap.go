@@ -251,15 +251,21 @@ func (as *AddressSpace) mmapLocked(q *request, dead *[]*MapFile) (uint64, error)
 		return 0, err
 	}
 	as.merge(addr, addr+n, dead)
-	if n <= eagerPages<<PageShift {
-		as.eager(addr, addr+n)
+	if n <= eagerPages<<PageShift && as.habit > 0 {
+		if as.habit--; as.habit >= eagerFrom {
+			as.eager(addr, addr+n)
+		}
 	}
 	return addr, nil
 }
 
-// eagerPages is up to how many pages of new memory are there before they are touched: who asks for so little uses it at once,
-// and the fault would cost more than the pages.
-const eagerPages = 4
+// A program that goes on mapping a few pages and touching them gets them with the mapping: the fault would cost more than the
+// pages. That is seen from some mappings now and then that do not get them.
+const (
+	eagerPages = 4   // most pages that come with a mapping
+	eagerFrom  = 128 // habit from which they do
+	eagerTouch = 16  // what the touch of a small mapping adds to it; each that is made takes one off
+)
 
 // eager brings in what a fault in [lo, hi), just mapped, would bring, if that is plain memory and there is enough.
 func (as *AddressSpace) eager(lo, hi uint64) {
