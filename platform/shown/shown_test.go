@@ -57,3 +57,48 @@ func TestModel(t *testing.T) {
 		require.Zero(t, shown)
 	}
 }
+
+// TestDiffering compares two Maps with what At says of each page.
+func TestDiffering(t *testing.T) {
+	const n = 64
+	rnd := rand.New(rand.NewSource(2))
+	var m, o Map
+	for range 20000 {
+		for _, x := range []*Map{&m, &o} {
+			lo := uint64(rnd.Intn(n))
+			hi := lo + 1 + uint64(rnd.Intn(n-int(lo)))
+			if rnd.Intn(3) == 0 {
+				x.Unmap(lo, hi)
+			} else {
+				x.Map(lo, hi, uint64(rnd.Intn(2))*n+lo, platform.Prot(1+rnd.Intn(2)))
+			}
+		}
+		var told [n]bool
+		m.Differing(&o, func(lo, hi uint64, v Mapping) {
+			require.Equal(t, hi, v.End)
+			for a := lo; a < hi; a++ {
+				have, _ := m.At(a)
+				require.Equal(t, have.Off, v.Off+a-lo)
+				require.Equal(t, have.Prot, v.Prot)
+				require.False(t, told[a])
+				told[a] = true
+			}
+		})
+		gaps := 0
+		o.Gaps(0, n, func(lo, hi uint64) {
+			for a := lo; a < hi; a++ {
+				require.False(t, o.Overlaps(a, a+1))
+				gaps++
+			}
+		})
+		for a := range uint64(n) {
+			v, ok := m.At(a)
+			ov, ook := o.At(a)
+			require.Equal(t, ok && !(ook && ov.Off == v.Off && ov.Prot == v.Prot), told[a], a)
+			if !ook {
+				gaps--
+			}
+		}
+		require.Zero(t, gaps)
+	}
+}
