@@ -212,9 +212,12 @@ func (as *addressSpace) Release() {
 	defer as.mu.Unlock()
 	if as.moved.Load() {
 		as.stub.Release()
+		as.clear()
+		as.p.places.release(as, func() {})
+		return
 	}
-	as.clear()
-	as.p.places.release(as)
+	// All of it is in ranges of its own, which are unmapped whole: that is one call and one flush of TLBs for what may be many mappings.
+	as.p.places.release(as, as.forget)
 }
 
 // hide takes guest memory away. Outside of places nothing but a mapping keeps the sentry from putting something of its own there.
@@ -233,6 +236,18 @@ func (as *addressSpace) clear() {
 		}
 		return true
 	})
+	for _, z := range as.rw.zones {
+		if n := uint64(len(z.frames)); n > 0 {
+			if e := hostUnmap(z.lo, n*pageSize); e != 0 {
+				panic(fmt.Sprintf("flat: unmapping trampolines: %v", e))
+			}
+		}
+	}
+	as.forget()
+}
+
+// forget gives back what is shown nowhere any more. mu is held.
+func (as *addressSpace) forget() {
 	as.maps.Clear()
 	as.dropText()
 	as.rw.copies, as.rw.cont, as.rw.text = nil, nil, nil
