@@ -70,7 +70,7 @@ func (as *AddressSpace) fault(addr uint64, w want) error {
 			return nil
 		case errNeedPage:
 			major = true
-			err := need.c.fill(need.idx, 1)
+			err := need.c.fillAround(need.idx)
 			release([]*MapFile{need.file})
 			if err == unix.ENOMEM {
 				if err := as.short(); err != nil {
@@ -270,6 +270,9 @@ func (as *AddressSpace) ShowProgram(lo, hi uint64) {
 		w := want{access: platform.AccessRead}
 		if r.prot&platform.Write != 0 && r.end-r.start <= small {
 			w.access = platform.AccessWrite
+		}
+		if t, _ := as.leaf(r.start); t != nil && t[pageIdx(r.start)]&pteShown != 0 {
+			continue // with the end of it, which had to be cleared
 		}
 		var need needPage
 		if as.faultLocked(r.start, w, &need) == errNeedPage {

@@ -20,7 +20,7 @@ const pageSize = arch.PageSize
 
 // rewriteAt is the trap at which a site is rewritten. That costs as much as some ten traps, and most of the sites that a short
 // program comes by it never sees again.
-const rewriteAt = 6
+const rewriteAt = 12
 
 // mostNoted is of how many sites something is noted: a program that makes its own code may have any number.
 const mostNoted = 4096
