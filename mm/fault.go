@@ -258,13 +258,20 @@ func (as *AddressSpace) program(r *region) bool {
 }
 
 // ShowProgram brings in what is likely to be touched at once of a program that has just been mapped at [lo, hi), as far as that takes
-// no input: faults do the rest.
+// no input: faults do the rest. What begins before lo is looked at if it is of a file and not to be written.
 func (as *AddressSpace) ShowProgram(lo, hi uint64) {
 	const small = 16 * PageSize
 	var held []*MapFile
 	as.mu.Lock()
+	if as.root == NoFrame {
+		as.mu.Unlock()
+		return
+	}
 	for _, r := range as.overlapping(lo, hi) {
-		if r.prot&platform.Read == 0 || r.anonymous() && r.end-r.start > small {
+		if !as.program(r) && r.end-r.start > small || r.start < lo && (r.anonymous() || r.prot&platform.Write != 0) {
+			continue
+		}
+		if r.prot&platform.Read == 0 {
 			continue
 		}
 		w := want{access: platform.AccessRead}
@@ -637,6 +644,9 @@ func (as *AddressSpace) faultWrite(r *region, t *table, addr uint64, w want) err
 	}
 	size := uint64(n) << PageShift
 	lo, hi := max(addr&^(size-1), r.start), min(addr&^(size-1)+size, r.end)
+	if program && n > 1 && r.end-r.start <= 16*PageSize && r.start&^leafMask == (r.end-1)&^leafMask {
+		lo, hi = r.start, r.end
+	}
 	r.around, r.next = n, hi
 	var fs []frameRun
 	var err error
