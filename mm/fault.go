@@ -70,7 +70,7 @@ func (as *AddressSpace) fault(addr uint64, w want) error {
 			return nil
 		case errNeedPage:
 			major = true
-			err := need.c.fill(need.idx, 1)
+			err := need.c.fillAround(need.idx)
 			release([]*MapFile{need.file})
 			if err == unix.ENOMEM {
 				if err := as.short(); err != nil {
@@ -226,8 +226,69 @@ func (as *AddressSpace) block(r *region, addr uint64, first, most int) (lo, hi u
 	size := uint64(n) << PageShift
 	lo = max(addr&^(size-1), r.start)
 	hi = min(addr&^(size-1)+size, r.end)
+	if whole := r.end - r.start; n == minPageRun && whole <= minPageRun*3/2*PageSize && r.start&^leafMask == (r.end-1)&^leafMask {
+		lo, hi = r.start, r.end // rather than leave some pages of a small region to another fault
+	}
 	r.next = hi
 	return lo, hi
+}
+
+// program reports whether r is a part of a program or library: private, of a file that is executable here or close by. What
+// is there of one is shown at once, and its data is copied some pages at a time.
+func (as *AddressSpace) program(r *region) bool {
+	if r.shared || r.anonymous() {
+		return false
+	}
+	if r.prot&platform.Exec != 0 {
+		return true
+	}
+	of := func(x *region) bool { return x != nil && !x.anonymous() && x.file.Cache == r.file.Cache }
+	const near = 3 // segments
+	for k, x := 0, as.before(r.start); k < near && of(x); k, x = k+1, as.before(x.start) {
+		if x.prot&platform.Exec != 0 {
+			return true
+		}
+	}
+	for k, x := 0, as.after(r.end); k < near && of(x); k, x = k+1, as.after(x.end) {
+		if x.prot&platform.Exec != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// ShowProgram brings in what is likely to be touched at once of a program that has just been mapped at [lo, hi), as far as that takes
+// no input: faults do the rest. What begins before lo is looked at if it is of a file and not to be written.
+func (as *AddressSpace) ShowProgram(lo, hi uint64) {
+	const small = 16 * PageSize
+	var held []*MapFile
+	as.mu.Lock()
+	if as.root == NoFrame {
+		as.mu.Unlock()
+		return
+	}
+	for _, r := range as.overlapping(lo, hi) {
+		if !as.program(r) && r.end-r.start > small || r.start < lo && (r.anonymous() || r.prot&platform.Write != 0) {
+			continue
+		}
+		if r.prot&platform.Read == 0 {
+			continue
+		}
+		w := want{access: platform.AccessRead}
+		if r.prot&platform.Write != 0 && r.end-r.start <= small {
+			w.access = platform.AccessWrite
+		}
+		if t, _ := as.leaf(r.start); t != nil && t[pageIdx(r.start)]&pteShown != 0 {
+			continue // with the end of it, which had to be cleared
+		}
+		var need needPage
+		if as.faultLocked(r.start, w, &need) == errNeedPage {
+			held = append(held, need.file)
+		}
+	}
+	as.noteRSS()
+	as.mu.Unlock()
+	release(held)
 }
 
 // takeRun allocates up to n frames for consecutive addresses, by position where
@@ -425,7 +486,10 @@ func (as *AddressSpace) faultFile(r *region, t *table, addr uint64, w want, need
 	idx := r.fileIdx(addr)
 	private := !r.shared && w.access == platform.AccessWrite
 	first := 2 * minPageRun
-	if c.backing == nil && !c.anon {
+	program := as.program(r)
+	if program {
+		first = blockPages
+	} else if c.backing == nil && !c.anon {
 		// Pages that a mapping brings count as the file's: no more than asked for.
 		first = 1
 	}
@@ -441,7 +505,11 @@ func (as *AddressSpace) faultFile(r *region, t *table, addr uint64, w want, need
 	n := min(int64(hi-lo)>>PageShift, sp-from)
 	if c.backing == nil {
 		var err error
-		if k, _ := c.ensure(from, int(n)); int64(k) <= idx-from {
+		k := 0
+		if !program {
+			k, _ = c.ensure(from, int(n))
+		}
+		if int64(k) <= idx-from {
 			// Only the page itself, then.
 			_, err = c.ensure(idx, 1)
 		}
@@ -490,11 +558,14 @@ func (as *AddressSpace) faultFile(r *region, t *table, addr uint64, w want, need
 	}
 	c.mu.Unlock()
 
+	set := int64(0)
 	for k, f := range fs {
 		if f != NoFrame {
-			as.set(t, pageIdx(lo)+k, f, as.pteFlags(r, f, dirty && k == at))
+			t[pageIdx(lo)+k] = f.Offset() | as.pteFlags(r, f, dirty && k == at)
+			set++
 		}
 	}
+	as.count(fs[at], set) // all are of one kind
 	if dirty {
 		c.m.caches.add(c)
 		c.m.caches.flushLater()
@@ -564,14 +635,21 @@ func (as *AddressSpace) faultWrite(r *region, t *table, addr uint64, w want) err
 	// Private: neighbours that are there too are copied with it, more of them
 	// when this goes on in order.
 	n := 4
+	program := as.program(r)
+	if program {
+		n = 8
+	}
 	if addr == r.next && r.around > 0 {
-		n = min(max(r.around*2, 4), 64)
+		n = min(max(r.around*2, n), 64)
 	}
 	if w.force || as.m.used.Load() > as.m.limit-as.m.limit/16 {
 		n = 1
 	}
 	size := uint64(n) << PageShift
 	lo, hi := max(addr&^(size-1), r.start), min(addr&^(size-1)+size, r.end)
+	if program && n > 1 && r.end-r.start <= 16*PageSize && r.start&^leafMask == (r.end-1)&^leafMask {
+		lo, hi = r.start, r.end
+	}
 	r.around, r.next = n, hi
 	var fs []frameRun
 	var err error
@@ -579,9 +657,10 @@ func (as *AddressSpace) faultWrite(r *region, t *table, addr uint64, w want) err
 		f := frameOf(e)
 		return as.m.kinds[f] == uint8(kindAnon) && as.m.Refs(f) == 1
 	}
-	// Unasked only what is anonymous: a file's page that was not written to goes on following the file.
+	// Unasked only what is anonymous: a file's page that was not written to goes on following the file. The data of a program is
+	// taken as it is when it is first written to: no program lives on when its file changes under it.
 	copyable := func(e uint64) bool {
-		return e&ptePresent != 0 && as.m.kinds[frameOf(e)] == uint8(kindAnon)
+		return e&ptePresent != 0 && (program || as.m.kinds[frameOf(e)] == uint8(kindAnon))
 	}
 	// The page itself first, in case there is no room for more.
 	for pass := 0; pass < 2; pass++ {

@@ -51,6 +51,10 @@ func (as *AddressSpace) MMap(o MMapOpts) (usermem.Addr, error) {
 		// Errors do not matter: the mapping is there.
 		_ = as.warm(addr, addr+q.n)
 	}
+	if own != nil && o.Prot&unix.PROT_EXEC != 0 && o.Flags&(unix.MAP_TYPE|unix.MAP_FIXED) == unix.MAP_PRIVATE|unix.MAP_FIXED {
+		// The text of a library, and in front of it what its symbols are found by.
+		as.ShowProgram(addr-1, addr+q.n)
+	}
 	return usermem.Addr(addr), nil
 }
 

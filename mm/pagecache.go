@@ -329,6 +329,21 @@ func (c *PageCache) fill(idx int64, want int) error {
 	}
 }
 
+// fillAround is fill for a fault: the pages just before idx are read in with it, since programs do not begin at their first page, and what is
+// whole can be shown by one mapping.
+func (c *PageCache) fillAround(idx int64) error {
+	lo := idx
+	c.mu.RLock()
+	for lo&(raMin-1) != 0 {
+		if _, _, f := c.lookup(lo - 1); f != NoFrame {
+			break
+		}
+		lo--
+	}
+	c.mu.RUnlock()
+	return c.fill(lo, int(idx-lo)+1)
+}
+
 func (c *PageCache) fillOnce(idx int64, want int) error {
 	c.ioMu.RLock()
 	defer c.ioMu.RUnlock()

@@ -108,6 +108,7 @@ func (as *AddressSpace) freeLeaf(addr uint64, fs []frameRun) []frameRun {
 // freeTables gives back all tables and what they hold; the platform shows nothing any more.
 func (as *AddressSpace) freeTables() {
 	var fs []frameRun
+	var gone [nKinds]int64
 	var walk func(f Frame, level int)
 	walk = func(f Frame, level int) {
 		t := as.m.table(f)
@@ -119,7 +120,7 @@ func (as *AddressSpace) freeTables() {
 				walk(frameOf(e), level-1)
 			} else {
 				g := frameOf(e)
-				as.count(g, -1)
+				gone[as.m.kinds[g]]++
 				fs = addRun(fs, g)
 			}
 		}
@@ -130,6 +131,12 @@ func (as *AddressSpace) freeTables() {
 		}
 	}
 	walk(as.root, 4)
+	for k, n := range gone {
+		as.rss[k].Add(-n)
+		if kind(k) != kindAnon {
+			as.m.mapped.Add(-n)
+		}
+	}
 	as.m.decRefRuns(fs)
 	as.root = NoFrame
 	as.tables = 0

@@ -224,16 +224,21 @@ func (as *addressSpace) Mappings() int {
 func (as *addressSpace) Release() {
 	as.mu.Lock()
 	defer as.mu.Unlock()
-	if as.moved.Load() {
+	as.members--
+	last := as.members == 0
+	switch {
+	case as.moved.Load():
 		as.stub.Release()
-	} else {
+	case !last:
 		as.failures = 0
 		if err := as.leave(); err != nil {
-			as.p.rewriteFailed(err)
+			as.p.hostRefused(err)
 		}
 	}
-	if as.members--; as.members == 0 {
-		as.p.places.release(as.home)
+	if last {
+		// All of it is in ranges of the family's own, which are unmapped whole: that is one call and one flush of TLBs for what may be
+		// many mappings.
+		as.p.places.release(as.home, as.forget)
 	}
 }
 
@@ -253,6 +258,18 @@ func (as *addressSpace) clear() {
 		}
 		return true
 	})
+	for _, z := range as.rw.zones {
+		if n := uint64(len(z.frames)); n > 0 {
+			if e := hostUnmap(z.lo, n*pageSize); e != 0 {
+				panic(fmt.Sprintf("flat: unmapping trampolines: %v", e))
+			}
+		}
+	}
+	as.forget()
+}
+
+// forget gives back what is shown nowhere any more. mu is held.
+func (as *addressSpace) forget() {
 	as.maps.Clear()
 	as.dropText()
 	as.rw.copies, as.rw.cont, as.rw.text = nil, nil, nil

@@ -126,8 +126,8 @@ func (p *Platform) Interception() string { return "Syscall User Dispatch" }
 // Rewritten is how many system call sites have become jumps.
 func (p *Platform) Rewritten() int64 { return p.rewritten.Load() }
 
-// rewriteFailed is told when the host did not allow a rewrite. The site traps on.
-func (p *Platform) rewriteFailed(err error) {
+// hostRefused is told when the host did not allow a change of mappings that can be done without.
+func (p *Platform) hostRefused(err error) {
 	if p.o.OnMove != nil {
 		p.o.OnMove("not at all, but: " + err.Error())
 	}

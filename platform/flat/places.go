@@ -113,21 +113,26 @@ func (l *places) claim(h *home, lo, hi uint64) bool {
 	return true
 }
 
-// release gives back what h has; nothing of it is mapped any more.
-func (l *places) release(h *home) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+// release unmaps and gives back what h has, and calls gone in between. Nobody else can have the addresses meanwhile.
+func (l *places) release(h *home, gone func()) {
 	var mine []span
+	l.mu.Lock()
 	l.taken.Scan(func(at uint64, t taken) bool {
 		if t.by == h {
 			mine = append(mine, span{at, t.hi})
 		}
 		return true
 	})
+	l.mu.Unlock()
 	for _, m := range mine {
 		if e := hostUnmap(m.lo, m.hi-m.lo); e != 0 {
 			panic(fmt.Sprintf("flat: unmapping addresses of a process: %v", e))
 		}
+	}
+	gone()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, m := range mine {
 		l.taken.Delete(m.lo)
 		if m.hi-m.lo == placeSize && m.lo >= placesLo && m.hi <= placesHi && m.lo%placeSize == 0 {
 			l.free = append(l.free, m.lo)

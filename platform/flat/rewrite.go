@@ -20,7 +20,7 @@ const pageSize = arch.PageSize
 
 // rewriteAt is the trap at which a site is rewritten. That costs as much as some ten traps, and most of the sites that a short
 // program comes by it never sees again.
-const rewriteAt = 6
+const rewriteAt = 12
 
 // mostNoted is of how many sites something is noted: a program that makes its own code may have any number.
 const mostNoted = 4096
@@ -100,7 +100,7 @@ func (as *addressSpace) rewrite(after, nr uint64) {
 		return // another time, perhaps
 	}
 	if err := as.patch(z, &patch, nr); err != nil {
-		as.p.rewriteFailed(err)
+		as.p.hostRefused(err)
 		as.refuse(site)
 	}
 }
@@ -341,18 +341,12 @@ func (as *addressSpace) goOn(addr uint64) uint64 {
 	return addr
 }
 
-// dropText gives everything back: copies, trampolines and their memory. Nothing of it is shown any more but the
-// trampolines, which are unmapped here. mu is held.
+// dropText gives the memory of copies and trampolines back. Nothing of it is shown any more. mu is held.
 func (as *addressSpace) dropText() {
 	for _, c := range as.rw.copies {
 		as.p.text.give(c.frame)
 	}
 	for _, z := range as.rw.zones {
-		if n := uint64(len(z.frames)); n > 0 {
-			if e := hostUnmap(z.lo, n*pageSize); e != 0 {
-				panic(fmt.Sprintf("flat: unmapping trampolines: %v", e))
-			}
-		}
 		for _, f := range z.frames {
 			as.p.text.give(f)
 		}

@@ -238,7 +238,7 @@ func (c *context) detach() {
 		// An exec, or the end: who has lent need not wait for Release.
 		as.failures = 0
 		if err := as.leave(); err != nil {
-			as.p.rewriteFailed(err)
+			as.p.hostRefused(err)
 		}
 	}
 }

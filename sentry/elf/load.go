@@ -193,6 +193,7 @@ func (h *header) load(ctx vfs.Context, as *mm.AddressSpace, f *vfs.File, where p
 			}
 		}
 	}
+	as.ShowProgram(h.lo+bias, h.hi+bias)
 	return bias, nil
 }
 
