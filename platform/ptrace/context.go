@@ -1,6 +1,7 @@
 package ptrace
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"runtime"
@@ -46,7 +47,7 @@ type context struct {
 	fp       []byte // the floating point state to begin with, nil: initial; and scratch of FP
 	fpBuf    []byte
 	fpSet    []byte     // scratch of SetFP
-	fpLegacy bool       // all that the thread has in fpBuf, and has not changed since, is x87 and SSE state
+	fpLegacy bool       // all but x87 and SSE state of the thread is initial: it was in fpBuf, and has not changed since
 	sites    [64]uint64 // addresses after instructions known to be SYSCALL, by their low bits
 
 	ran     time.Duration // cpuTime when it was woken last
@@ -346,7 +347,8 @@ func (c *context) FP() ([]byte, error) {
 	if _, e := getXState(c.tid, c.fpBuf); e != 0 {
 		return nil, c.failed(gone(c.tid, "PTRACE_GETREGSET", e))
 	}
-	c.fpLegacy = binary.LittleEndian.Uint64(c.fpBuf[arch.FXSaveSize:])&^3 == 0
+	const rest = arch.FXSaveSize + arch.XSaveHeader
+	c.fpLegacy = len(c.fpBuf) >= rest && bytes.Equal(c.fpBuf[rest:], c.p.x.Init[rest:])
 	return c.fpBuf, nil
 }
 
@@ -376,7 +378,7 @@ func (c *context) setFP(full []byte) error {
 	return nil
 }
 
-// ResetFP implements platform.Context. A failure shows at the next Switch. Where only the oldest part of the state is in use it
+// ResetFP implements platform.Context. A failure shows at the next Switch. Where the newer parts of the state are as they are to be it
 // is enough to write that, which is cheaper.
 func (c *context) ResetFP() {
 	if c.as == nil || !c.fpLegacy || setFPRegs(c.tid, c.p.x.Init[:arch.FXSaveSize]) != 0 {
