@@ -61,46 +61,52 @@ func (as *AddressSpace) showChanged(lo, hi uint64) {
 
 // ZeroOut clears guest memory and returns how much it cleared.
 func (as *AddressSpace) ZeroOut(addr usermem.Addr, n uint64) (uint64, error) {
-	var done uint64
-	for done < n {
-		b := zeroes[:min(n-done, uint64(len(zeroes)))]
-		k, err := as.CopyOut(addr+usermem.Addr(done), b)
-		done += uint64(k)
-		if err != nil {
-			return done, err
-		}
-	}
-	return done, nil
+	done, err := as.transferOrClear(uint64(addr), nil, n, want{access: platform.AccessWrite, kernel: true})
+	return done, err
 }
 
 func (as *AddressSpace) transfer(addr uint64, b []byte, w want) (int, error) {
-	done := 0
-	if uint64(len(b)) > as.hi || addr > as.hi-uint64(len(b)) {
+	done, err := as.transferOrClear(addr, b, uint64(len(b)), w)
+	return int(done), err
+}
+
+// transferOrClear copies from or to b, which has n bytes, or clears n bytes if b is nil.
+func (as *AddressSpace) transferOrClear(addr uint64, b []byte, n uint64, w want) (uint64, error) {
+	var done uint64
+	if n > as.hi || addr > as.hi-n {
 		// The part below the end may still be there.
 		if addr >= as.hi {
 			return 0, unix.EFAULT
 		}
-		n, err := as.transfer(addr, b[:as.hi-addr], w)
+		n = as.hi - addr
+		if b != nil {
+			b = b[:n]
+		}
+		done, err := as.transferOrClear(addr, b, n, w)
 		if err == nil {
 			err = unix.EFAULT
 		}
-		return n, err
+		return done, err
 	}
-	for retry := 0; done < len(b); {
+	for retry := 0; done < n; {
+		var rest []byte
+		if b != nil {
+			rest = b[done:]
+		}
 		as.mu.RLock()
-		n := as.copyPages(addr+uint64(done), b[done:], w)
+		k := as.copyPages(addr+done, rest, n-done, w)
 		as.mu.RUnlock()
-		done += n
-		if n > 0 {
+		done += k
+		if k > 0 {
 			retry = 0
 		}
-		if done == len(b) {
+		if done == n {
 			break
 		}
-		if n > 0 {
+		if k > 0 {
 			continue // a piece is done: let others have mu
 		}
-		err := as.fault(addr+uint64(done), w)
+		err := as.fault(addr+done, w)
 		if err == unix.EAGAIN && retry < 2000 || err == nil && retry < 100000 {
 			retry++
 			continue
@@ -113,15 +119,15 @@ func (as *AddressSpace) transfer(addr uint64, b []byte, w want) (int, error) {
 // copyPiece is how much is copied before the lock is given up once.
 const copyPiece = 256 << 10
 
-// copyPages copies until a page needs a fault. mu is held for reading.
-func (as *AddressSpace) copyPages(addr uint64, b []byte, w want) int {
+// copyPages copies, or clears where b is nil, until a page needs a fault. mu is held for reading.
+func (as *AddressSpace) copyPages(addr uint64, b []byte, size uint64, w want) uint64 {
 	if as.root == NoFrame {
 		return 0
 	}
-	done := 0
+	var done uint64
 	write := w.access == platform.AccessWrite
-	for done < len(b) && done < copyPiece {
-		a := addr + uint64(done)
+	for done < size && done < copyPiece {
+		a := addr + done
 		t, end := as.leaf(a)
 		if t == nil {
 			break
@@ -134,19 +140,22 @@ func (as *AddressSpace) copyPages(addr uint64, b []byte, w want) int {
 		start := t[i]&pteFrame | po
 		n := PageSize - po
 		// More pages in consecutive frames.
-		most := min(uint64(len(b)-done), end-a)
+		most := min(size-done, end-a)
 		for n < most && t[i+1]&pteFrame == t[i]&pteFrame+PageSize && as.usable(t[i+1], a+n, w) {
 			i++
 			n += PageSize
 		}
 		n = min(n, most)
 		mem := as.m.lin[start : start+n]
-		if write {
+		switch {
+		case b == nil:
+			clear(mem)
+		case write:
 			copy(mem, b[done:])
-		} else {
+		default:
 			copy(b[done:], mem)
 		}
-		done += int(n)
+		done += n
 	}
 	return done
 }

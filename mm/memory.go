@@ -182,6 +182,9 @@ func (m *Memory) Size() int64 { return int64(m.size) }
 // Limit is how many bytes guests may use.
 func (m *Memory) Limit() int64 { return m.limit * PageSize }
 
+// Linear is all of the memory, mapped here. Reading a frame that nobody holds gives it a page.
+func (m *Memory) Linear() []byte { return m.lin }
+
 // Bytes is the memory of frame f.
 func (m *Memory) Bytes(f Frame) []byte {
 	o := uint64(f) << PageShift

@@ -112,11 +112,11 @@ func (c *PageCache) nextDirty(lo, hi int64, mapped bool) (idx int64, n int, f Fr
 			}
 		}
 		for n < blockPages && idx+int64(n) < hi {
-			i := idx + int64(n) - base
+			i := idx + int64(n) - base // negative where chunks between are missing
 			if i >= chunkPages {
 				return true
 			}
-			if w>>i&1 == 0 || ch.frames[i] != f+Frame(n) {
+			if i < 0 || w>>i&1 == 0 || ch.frames[i] != f+Frame(n) {
 				return false
 			}
 			n++

@@ -15,7 +15,7 @@ type vdsoPlatform interface {
 
 // newPlatform makes the platform that was asked for, and the rules for the host calls that it makes beyond those of ptrace.
 func (b *booter) newPlatform(vdso *ptrace.VDSO) (vdsoPlatform, []sandbox.Rule, error) {
-	stubs, err := ptrace.New(ptrace.Options{Memory: b.mem.File(), VDSO: vdso, VDSOInPlace: b.config.Platform == "flat"})
+	stubs, err := ptrace.New(ptrace.Options{Memory: b.mem.File(), Linear: b.mem.Linear(), VDSO: vdso, VDSOInPlace: b.config.Platform == "flat"})
 	if err != nil || b.config.Platform != "flat" {
 		return stubs, nil, err
 	}

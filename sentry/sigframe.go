@@ -77,6 +77,7 @@ func (t *Task) pushSignalFrame(w *signalWord) error {
 	if err != nil {
 		return err
 	}
+	t.sig.fpSize = len(fp)
 	sp := regs.Rsp
 	onAlt := t.onAltStack(sp)
 	sp -= redZone
@@ -213,12 +214,15 @@ func (t *Task) restoreFP(addr uint64) error {
 	le := binary.LittleEndian
 	sw := hdr[fxSwReserved:]
 	ext, features, size := le.Uint32(sw[4:]), le.Uint64(sw[8:]), le.Uint32(sw[16:])
-	cur, err := t.ctx.FP()
-	if err != nil {
-		return err
+	if t.sig.fpSize == 0 {
+		cur, err := t.ctx.FP()
+		if err != nil {
+			return err
+		}
+		t.sig.fpSize = len(cur)
 	}
 	var magic [4]byte
-	if le.Uint32(sw) != xstateMagic1 || size < xsaveMinSize || int(size) > len(cur) || size > ext {
+	if le.Uint32(sw) != xstateMagic1 || size < xsaveMinSize || int(size) > t.sig.fpSize || size > ext {
 		return t.ctx.SetFP(hdr[:]) // an FXSAVE image
 	}
 	if _, err := t.mm.CopyIn(usermem.Addr(addr+uint64(size)), magic[:]); err != nil {

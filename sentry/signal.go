@@ -412,7 +412,8 @@ type taskSignals struct {
 	// What the last fault left for frames to show.
 	errorCode, trapNo, faultAddr uint64
 	// frame is where frames are put together.
-	frame []byte
+	frame  []byte
+	fpSize int // of a floating point image, 0: not known yet
 }
 
 // processSignals is a process's part of signals. Process embeds it.

@@ -141,6 +141,45 @@ func (v IO) Skip(n uint64) IO {
 // it, and io.ErrShortWrite when v is full.
 func (v *IO) Write(b []byte) (int, error) { return v.transfer(b, true) }
 
+// A Zeroer is a Memory that clears itself faster than by CopyOut of zeros.
+type Zeroer interface {
+	ZeroOut(addr Addr, n uint64) (uint64, error)
+}
+
+// zeros is what a Memory that is no Zeroer is cleared with.
+var zeros [64 << 10]byte
+
+// Zero clears the first n bytes (at most Len) and drops what was cleared from v, as Write of so many zeros does.
+func (v *IO) Zero(n uint64) (uint64, error) {
+	z, ok := v.mem.(Zeroer)
+	var done uint64
+	for n = min(n, v.n); done < n; {
+		if !ok || v.bytes != nil {
+			k, err := v.Write(zeros[:min(n-done, uint64(len(zeros)))])
+			done += uint64(k)
+			if err != nil {
+				return done, err
+			}
+			continue
+		}
+		if v.one.Len == 0 {
+			*v = v.Skip(0) // to the next range
+			continue
+		}
+		want := min(n-done, v.one.Len)
+		k, err := z.ZeroOut(v.one.Start, want)
+		if err == nil && k < want {
+			err = errShort
+		}
+		*v = v.Skip(k)
+		done += k
+		if err != nil {
+			return done, err
+		}
+	}
+	return done, nil
+}
+
 // Read copies from the memory that v names into b and drops what was read from
 // v: what write(2) does. It returns io.EOF when v is used up.
 func (v *IO) Read(b []byte) (int, error) {

@@ -1,6 +1,7 @@
 package ptrace
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"runtime"
@@ -36,17 +37,18 @@ type context struct {
 	p *Platform
 
 	// Owned by the context's goroutine.
-	as    *addressSpace   // where tid is, or nil
-	w     *worker         // whose goroutine it is; its first held thread is tid
-	own   bool            // w serves this context only
-	regs  unix.PtraceRegs // scratch, so that nothing escapes to the heap
-	whole bool            // regs are those that the thread has
-	ws    unix.WaitStatus
-	si    siginfo
-	fp    []byte // the floating point state to begin with, nil: initial; and scratch of FP
-	fpBuf []byte
-	fpSet []byte     // scratch of SetFP
-	sites [64]uint64 // addresses after instructions known to be SYSCALL, by their low bits
+	as       *addressSpace   // where tid is, or nil
+	w        *worker         // whose goroutine it is; its first held thread is tid
+	own      bool            // w serves this context only
+	regs     unix.PtraceRegs // scratch, so that nothing escapes to the heap
+	whole    bool            // regs are those that the thread has
+	ws       unix.WaitStatus
+	si       siginfo
+	fp       []byte // the floating point state to begin with, nil: initial; and scratch of FP
+	fpBuf    []byte
+	fpSet    []byte     // scratch of SetFP
+	fpLegacy bool       // all but x87 and SSE state of the thread is initial: it was in fpBuf, and has not changed since
+	sites    [64]uint64 // addresses after instructions known to be SYSCALL, by their low bits
 
 	ran     time.Duration // cpuTime when it was woken last
 	foreign int           // wake-ups from another processor in a row
@@ -108,7 +110,7 @@ func (c *context) attach(as *addressSpace) error {
 	if e := setXState(h.tid, fp); e != 0 {
 		return gone(h.tid, "PTRACE_SETREGSET", e)
 	}
-	c.as, c.sites, c.fp, c.whole = as, [64]uint64{}, nil, false
+	c.as, c.sites, c.fp, c.whole, c.fpLegacy = as, [64]uint64{}, nil, false, false
 	c.mu.Lock()
 	c.tid, c.pid = h.tid, as.s.pid
 	if c.w.cpu != c.cpu {
@@ -215,6 +217,7 @@ func (c *context) failed(err error) error {
 
 // run lets the stub thread run from st until there is an event.
 func (c *context) run(as *addressSpace, st *arch.State, step bool) (platform.Event, error) {
+	c.fpLegacy = false
 	if e := c.putRegs(st); e != 0 {
 		if e == unix.EIO {
 			return generalProtection, nil
@@ -309,8 +312,9 @@ func (c *context) isSyscall(rip uint64) bool {
 	if *site == rip {
 		return true
 	}
-	v, e := peek(c.tid, rip-2)
-	if e == 0 && v&0xffff == 0x80cd {
+	var code [8]byte
+	c.peek(rip-2, code[:])
+	if code[0] == 0xcd && code[1] == 0x80 {
 		return false
 	}
 	*site = rip
@@ -343,6 +347,8 @@ func (c *context) FP() ([]byte, error) {
 	if _, e := getXState(c.tid, c.fpBuf); e != 0 {
 		return nil, c.failed(gone(c.tid, "PTRACE_GETREGSET", e))
 	}
+	const rest = arch.FXSaveSize + arch.XSaveHeader
+	c.fpLegacy = len(c.fpBuf) >= rest && bytes.Equal(c.fpBuf[rest:], c.p.x.Init[rest:])
 	return c.fpBuf, nil
 }
 
@@ -358,6 +364,7 @@ func (c *context) SetFP(image []byte) error {
 }
 
 func (c *context) setFP(full []byte) error {
+	c.fpLegacy = false
 	if c.as == nil {
 		c.fp, c.fpSet = full, nil
 		return nil
@@ -371,8 +378,13 @@ func (c *context) setFP(full []byte) error {
 	return nil
 }
 
-// ResetFP implements platform.Context. A failure shows at the next Switch.
-func (c *context) ResetFP() { c.setFP(c.p.x.Init) }
+// ResetFP implements platform.Context. A failure shows at the next Switch. Where the newer parts of the state are as they are to be it
+// is enough to write that, which is cheaper.
+func (c *context) ResetFP() {
+	if c.as == nil || !c.fpLegacy || setFPRegs(c.tid, c.p.x.Init[:arch.FXSaveSize]) != 0 {
+		c.setFP(c.p.x.Init)
+	}
+}
 
 // readFPLayout learns the size and the features of XSAVE images from a stopped thread.
 func (p *Platform) readFPLayout(tid int32) error {

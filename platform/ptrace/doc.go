@@ -31,7 +31,8 @@
 //
 // The sentry has a stub make a host call by setting its registers and letting it run the code in
 // its stub page. Changes are queued and made by the next context that enters the guest,
-// all with one stop: it writes them into the page of operations, which the stub can only read.
+// all with one stop: it writes them into the page of operations, which the stub can only read. That stop is a
+// call that the stub's filter has traced, which costs less than a trap, and which no signal can be taken for.
 //
 // # What a stub can do
 //

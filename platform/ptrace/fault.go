@@ -32,18 +32,44 @@ func (c *context) access(as *addressSpace, st *arch.State, addr uint64) platform
 		return platform.AccessWrite
 	}
 	var code [16]byte
-	n := 0
-	for ; n < len(code); n += 8 {
-		v, e := peek(c.tid, st.Rip+uint64(n))
-		if e != 0 {
-			break
-		}
-		binary.LittleEndian.PutUint64(code[n:], v)
-	}
+	n := c.peek(st.Rip, code[:])
 	if writes(code[:n], st, addr) {
 		return platform.AccessWrite
 	}
 	return platform.AccessRead
+}
+
+// peek reads what the thread has at addr, up to the end of a page that is not there.
+func (c *context) peek(addr uint64, b []byte) int {
+	if n := c.as.peek(addr, b); n > 0 {
+		return n
+	}
+	n := 0
+	for ; n+8 <= len(b); n += 8 {
+		v, e := peek(c.tid, addr+uint64(n))
+		if e != 0 {
+			break
+		}
+		binary.LittleEndian.PutUint64(b[n:], v)
+	}
+	return n
+}
+
+// peek reads from the flat memory what is shown at addr. What is shown is kept from being freed by the change that would take it away
+// not being in force, and it cannot be asked for while mu is held.
+func (as *addressSpace) peek(addr uint64, b []byte) int {
+	n := 0
+	as.mu.Lock()
+	for n < len(b) {
+		at := addr + uint64(n)
+		m, ok := as.maps.At(at)
+		if !ok || m.Off >= uint64(len(as.p.linear)) {
+			break
+		}
+		n += copy(b[n:min(uint64(len(b)), uint64(n)+m.End-at)], as.p.linear[m.Off:])
+	}
+	as.mu.Unlock()
+	return n
 }
 
 // writes tells whether the instruction certainly writes to addr.

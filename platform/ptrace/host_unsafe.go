@@ -16,6 +16,7 @@ import (
 const (
 	ptraceSysemu           = 31
 	ptraceSysemuSinglestep = 32
+	ntPrFPReg              = 2
 	ntX86XState            = 0x202
 )
 
@@ -53,6 +54,12 @@ func getXState(tid int32, b []byte) (int, syscall.Errno) {
 func setXState(tid int32, b []byte) syscall.Errno {
 	iov := unix.Iovec{Base: &b[0], Len: uint64(len(b))}
 	return ptrace(unix.PTRACE_SETREGSET, tid, ntX86XState, uintptr(unsafe.Pointer(&iov)))
+}
+
+// setFPRegs writes the x87 and SSE state alone, as FXSAVE has it.
+func setFPRegs(tid int32, b []byte) syscall.Errno {
+	iov := unix.Iovec{Base: &b[0], Len: uint64(len(b))}
+	return ptrace(unix.PTRACE_SETREGSET, tid, ntPrFPReg, uintptr(unsafe.Pointer(&iov)))
 }
 
 // rseqOf is where a stopped thread has registered struct rseq, or 0. Before Linux 5.13 it is not to be had.

@@ -16,6 +16,8 @@ import (
 type Options struct {
 	// Memory is the memfd of the flat memory.
 	Memory *os.File
+	// Linear is that memory as this process has it mapped, for looking at guest code without a host call. It may be nil.
+	Linear []byte
 	// VDSO is the host's, from FindVDSO; nil: guests have none.
 	VDSO *VDSO
 	// VDSOInPlace leaves it where this process has it, within the guests' part of the address space, instead of moving it
@@ -32,6 +34,7 @@ const keepStubs = 16
 // Platform implements platform.Platform.
 type Platform struct {
 	memFD, ctlFD int
+	linear       []byte // the flat memory, or nil
 	ctl          []byte // all pages of operations
 	spawner      *spawner
 	balance      *balance
@@ -65,7 +68,7 @@ func New(o Options) (*Platform, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ptrace: memfd_create: %w", err)
 	}
-	p := &Platform{memFD: int(o.Memory.Fd()), ctlFD: ctl, sleepers: newSleepers(), hostVDSO: o.VDSO, vdsoInPlace: o.VDSOInPlace, top: 1}
+	p := &Platform{memFD: int(o.Memory.Fd()), linear: o.Linear, ctlFD: ctl, sleepers: newSleepers(), hostVDSO: o.VDSO, vdsoInPlace: o.VDSOInPlace, top: 1}
 	p.balance = newBalance(p.sleepers)
 	if v, err := unix.Getpriority(unix.PRIO_PROCESS, 0); err == nil {
 		p.nice = int32(20 - v)

@@ -219,8 +219,9 @@ func (s *spawner) kill(st *stub) {
 	})
 }
 
-// options of every traced thread: system call stops are told from SIGTRAP, and all dies with the tracer.
-const options = unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_EXITKILL
+// options of every traced thread: system call stops are told from SIGTRAP, all dies with the tracer, and the filter can tell of
+// the end of a batch.
+const options = unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_EXITKILL | unix.PTRACE_O_TRACESECCOMP
 
 // seize makes the calling thread the tracer of a thread that is parked, or about to park, and stops it.
 func seize(tid int32) error {
@@ -288,6 +289,11 @@ func runStub(tid int32, r *unix.PtraceRegs, end uint64, interrupted *bool) error
 		}
 		if !ws.Stopped() {
 			return fmt.Errorf("%w: status %#x", platform.ErrGone, uint32(ws))
+		}
+		if ws.TrapCause() == unix.PTRACE_EVENT_SECCOMP {
+			// Only a batch that has succeeded stops like this. No signal from outside can be taken for it.
+			r.R13 = 0
+			return nil
 		}
 		if ws.StopSignal() == unix.SIGTRAP && ws.TrapCause() <= 0 {
 			if e := getRegs(tid, r); e != 0 {

@@ -30,9 +30,6 @@ func (null) Seek(vfs.Context, *vfs.File, int64, int64, int) (int64, error) { ret
 // CanPoll implements epoll.Poller: memory is not waited for.
 func (null) CanPoll() bool { return false }
 
-// zeros is what /dev/zero is read from.
-var zeros [64 << 10]byte
-
 // maxChunk is the most that one read of an endless device gives.
 const maxChunk = 1 << 20
 
@@ -43,7 +40,11 @@ type zero struct {
 }
 
 func (zero) Read(_ vfs.Context, _ *vfs.File, dst *usermem.IO, _ int64, _ vfs.IOFlags) (int64, error) {
-	return fill(dst, func() ([]byte, error) { return zeros[:], nil })
+	n, err := dst.Zero(dst.Len())
+	if err != nil && n == 0 {
+		return 0, unix.EFAULT
+	}
+	return int64(n), nil
 }
 
 // fill writes what next yields until dst is full.
