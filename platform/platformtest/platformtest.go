@@ -465,6 +465,7 @@ func watch(m *machine) {
 	const bit, other = 4, 2
 	var word atomic.Uint32
 	w.Watch(&word, bit)
+	m.code(loopInsn...)
 	word.Store(bit | other)
 	for range 3 {
 		require.Equal(m.t, platform.Interrupted, m.run().Kind)
