@@ -10,6 +10,7 @@ package platform
 
 import (
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"gosv.dev/platform/arch"
@@ -170,6 +171,13 @@ type Answerer interface {
 	// Answer makes value the result of system call nr, below 256, until NoAnswers.
 	Answer(nr uint64, value uint32)
 	NoAnswers()
+}
+
+// A Watcher is a Context whose Switch looks at a word of its caller's before guest code runs, behind a memory barrier: if a bit of
+// mask is set in it, Switch returns Interrupted. So who sets a bit, and then calls Interrupt if Switch is running or about to,
+// needs no barrier on the caller's side. Watch is called once, before the first Switch.
+type Watcher interface {
+	Watch(word *atomic.Uint32, mask uint32)
 }
 
 // A Context runs one guest thread. All methods but Interrupt must be called

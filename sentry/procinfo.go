@@ -181,7 +181,16 @@ func (t *Task) countIO(nr uint64, n uintptr, failed bool) {
 	if failed {
 		n = 0
 	}
-	t.ioAccount.add(uint64(n), uint64(n), read, write)
+	// Only the task's goroutine writes its account.
+	a := &t.ioAccount
+	if read != 0 {
+		storeOwn64(&a.rchar, a.rchar.Load()+uint64(n))
+		storeOwn64(&a.syscr, a.syscr.Load()+read)
+	}
+	if write != 0 {
+		storeOwn64(&a.wchar, a.wchar.Load()+uint64(n))
+		storeOwn64(&a.syscw, a.syscw.Load()+write)
+	}
 }
 
 // defaultCoreFilter is the coredump_filter that processes begin with.

@@ -314,7 +314,7 @@ func (s *rseqSlots) collect(now int64) time.Duration {
 			}
 			// The order matters: o looks at its work after it has set inGuest.
 			o.work.Or(workResume)
-			if o.inGuest.Load() {
+			if o.inGuest.Load() != 0 {
 				continue
 			}
 			if s.slots[i].asked {
@@ -495,7 +495,7 @@ func (t *Task) barrier(l []*Task, abort bool) {
 			o.rseq.abort.Store(true)
 			o.work.Or(workResume)
 		}
-		if o.inGuest.Load() {
+		if o.inGuest.Load() != 0 {
 			o.work.Or(workResume)
 			o.kick()
 		}
@@ -504,7 +504,7 @@ func (t *Task) barrier(l []*Task, abort bool) {
 		if o == t {
 			continue
 		}
-		for n := 0; o.inGuest.Load() && o.rseq.resumes.Load() == seen[i]; n++ {
+		for n := 0; o.inGuest.Load() != 0 && o.rseq.resumes.Load() == seen[i]; n++ {
 			if n < 100 {
 				runtime.Gosched()
 			} else {

@@ -106,24 +106,36 @@ func (t *Task) runOnce() {
 		t.doWork(w)
 		return
 	}
-	t.inGuest.Store(true)
-	if t.work.Load()&workPending != 0 {
-		t.inGuest.Store(false)
-		return
+	// Who sets work looks at inGuest afterwards: one of the two sees the other.
+	if t.watched {
+		storeOwn(&t.inGuest, 1) // Switch has the barrier, and looks at work behind it
+	} else {
+		t.inGuest.Store(1)
+		if t.work.Load()&workPending != 0 {
+			t.inGuest.Store(0)
+			return
+		}
 	}
 	t.charge(&t.sysTime)
 	ev, err := t.ctx.Switch(t.mm.Platform(), &t.Regs, t.tracing.step)
-	t.inGuest.Store(false)
+	storeOwn(&t.inGuest, 0)
 	t.charge(&t.userTime)
 	if t.staleMM != nil {
 		t.dropStaleMM()
 	}
-	if err != nil {
-		t.platformFailed(err)
+	if err == nil && ev.Kind == platform.Syscall {
+		t.doSyscall()
 		return
 	}
-	if ev.Kind == platform.Syscall {
-		t.doSyscall()
+	t.otherEvent(ev, err)
+}
+
+// otherEvent is for what is no system call. The event is handed over by value, so that it stays in registers where it is one.
+//
+//go:noinline
+func (t *Task) otherEvent(ev platform.Event, err error) {
+	if err != nil {
+		t.platformFailed(err)
 		return
 	}
 	t.Regs.Orig_rax = arch.NoSyscall
@@ -167,15 +179,15 @@ func (t *Task) dying() bool {
 
 // doSyscall runs the system call that the guest asked for.
 func (t *Task) doSyscall() {
-	t.syscallNo.Store(t.Regs.Orig_rax)
+	storeOwn64(&t.syscallNo, t.Regs.Orig_rax)
 	skip := false
 	if t.work.Load()&(workTrace|workSeccomp) != 0 {
 		skip = t.syscallEnter()
-		t.syscallNo.Store(t.Regs.Orig_rax)
+		storeOwn64(&t.syscallNo, t.Regs.Orig_rax)
 	}
 	if !skip && !t.stopRun {
 		nr := t.Regs.Orig_rax
-		t.args = t.Regs.Args()
+		t.setArgs()
 		ret, err := t.k.Syscalls.Call(t, nr, &t.args)
 		t.countIO(nr, ret, err != nil)
 		switch {
@@ -194,7 +206,13 @@ func (t *Task) doSyscall() {
 	if t.work.Load()&workTrace != 0 && !t.stopRun {
 		t.syscallExit()
 	}
-	t.syscallNo.Store(arch.NoSyscall)
+	storeOwn64(&t.syscallNo, arch.NoSyscall)
+}
+
+// setArgs takes the arguments from the registers, one by one: a copy of the array would wait for stores that are under way.
+func (t *Task) setArgs() {
+	a, r := &t.args, &t.Regs
+	a[0], a[1], a[2], a[3], a[4], a[5] = r.Rdi, r.Rsi, r.Rdx, r.R10, r.R8, r.R9
 }
 
 // errno is the number that the guest gets for err.

@@ -152,7 +152,7 @@ func (t *Task) sleepEnd() {
 func (t *Task) cpuTime() (user, system time.Duration) {
 	u, s, now := t.userTime.Load(), t.sysTime.Load(), t.k.acct()
 	if since := t.since.Load(); since != 0 && now > since {
-		if t.inGuest.Load() {
+		if t.inGuest.Load() != 0 {
 			u += now - since
 		} else {
 			s += now - since

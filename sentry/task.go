@@ -54,7 +54,8 @@ type Task struct {
 	// work is a set of work flags; wake is made ready whenever a flag is set.
 	work    atomic.Uint32
 	wake    chan struct{} // capacity 1
-	inGuest atomic.Bool   // Switch is running, or about to look at work
+	inGuest atomic.Uint32 // not 0: Switch is running, or about to look at work
+	watched bool          // ctx looks at work itself before guest code runs; immutable
 
 	// seccomp is the task's filters; see seccomp.go.
 	seccomp atomic.Pointer[seccompState]
@@ -275,7 +276,7 @@ func (t *Task) kick() {
 	if t.parker != nil {
 		t.parker.Unpark()
 	}
-	if t.inGuest.Load() {
+	if t.inGuest.Load() != 0 {
 		t.ctx.Interrupt()
 	}
 }
@@ -295,6 +296,10 @@ func (t *Task) setContext(c platform.Context) {
 	t.ctx = c
 	t.answers.by, _ = c.(platform.Answerer)
 	t.asleep, _ = c.(platform.Sleeper)
+	if w, ok := c.(platform.Watcher); ok {
+		w.Watch(&t.work, workPending)
+		t.watched = true
+	}
 	if p, ok := c.(platform.Parker); ok {
 		t.parker, t.sleeper.Wake = p, p.Unpark
 	}

@@ -720,7 +720,7 @@ func (ts *processTimers) preferredLocked(c *cpuClock) *Task {
 		for i := range n {
 			ts.prefer = (ts.prefer + 1) % n
 			_ = i
-			if t := p.threads[ts.prefer]; t.inGuest.Load() && !t.sig.exiting {
+			if t := p.threads[ts.prefer]; t.inGuest.Load() != 0 && !t.sig.exiting {
 				return t
 			}
 		}

@@ -36,6 +36,18 @@ func guestIO(t *sentry.Task, addr usermem.Addr, n uint64) (usermem.IO, error) {
 	return usermem.Guest(t.MM(), addr, min(n, maxRW)), nil
 }
 
+// setGuestIO makes v what guestIO yields.
+func setGuestIO(t *sentry.Task, v *usermem.IO, addr usermem.Addr, n uint64) error {
+	if int64(n) < 0 {
+		return unix.EINVAL
+	}
+	if err := userRange(addr, n); err != nil {
+		return err
+	}
+	v.SetGuest(t.MM(), addr, min(n, maxRW))
+	return nil
+}
+
 // iovec is struct iovec.
 type iovec struct{ Base, Len uint64 }
 
@@ -143,7 +155,7 @@ func read(t *sentry.Task, fd int32, buf usermem.Addr, n uint64) (uintptr, error)
 		return 0, err
 	}
 	dst := t.IO()
-	*dst, err = guestIO(t, buf, n)
+	err = setGuestIO(t, dst, buf, n)
 	var done int64
 	if err == nil {
 		done, err = readFile(t, f, dst, 0)
@@ -161,7 +173,7 @@ func write(t *sentry.Task, fd int32, buf usermem.Addr, n uint64) (uintptr, error
 		return 0, err
 	}
 	src := t.IO()
-	*src, err = guestIO(t, buf, n)
+	err = setGuestIO(t, src, buf, n)
 	var done int64
 	if err == nil {
 		done, err = writeFile(t, f, src, 0)
@@ -182,7 +194,7 @@ func pread64(t *sentry.Task, fd int32, buf usermem.Addr, n uint64, off int64) (u
 		return 0, err
 	}
 	dst := t.IO()
-	*dst, err = guestIO(t, buf, n)
+	err = setGuestIO(t, dst, buf, n)
 	var done int64
 	if err == nil && n > maxOff-uint64(off) && !f.Ops.Stream() {
 		err = unix.EINVAL // the end would not be an offset
@@ -204,7 +216,7 @@ func pwrite64(t *sentry.Task, fd int32, buf usermem.Addr, n uint64, off int64) (
 		return 0, err
 	}
 	src := t.IO()
-	*src, err = guestIO(t, buf, n)
+	err = setGuestIO(t, src, buf, n)
 	var done int64
 	if err == nil && n > maxOff-uint64(off) && !f.Ops.Stream() {
 		err = unix.EINVAL

@@ -89,6 +89,17 @@ func Guest(m Memory, addr Addr, n uint64) IO {
 	return IO{mem: m, one: Range{addr, n}, n: n}
 }
 
+// SetGuest makes v what Guest returns.
+func (v *IO) SetGuest(m Memory, addr Addr, n uint64) {
+	v.mem, v.one.Start, v.one.Len, v.n = m, addr, n, n
+	if v.more != nil {
+		v.more = nil
+	}
+	if v.bytes != nil {
+		v.bytes = nil
+	}
+}
+
 // GuestVec is an IO on several ranges. It keeps rs.
 func GuestVec(m Memory, rs []Range) IO {
 	if len(rs) == 0 {
@@ -117,19 +128,25 @@ func (v IO) Limit(n uint64) IO {
 
 // Skip drops the first n bytes (at most Len).
 func (v IO) Skip(n uint64) IO {
+	v.skip(n)
+	return v
+}
+
+// skip is Skip in place: transfers are too frequent for copies of an IO.
+func (v *IO) skip(n uint64) {
 	if n > v.n {
 		n = v.n
 	}
 	v.n -= n
 	if v.bytes != nil {
 		v.bytes = v.bytes[n:]
-		return v
+		return
 	}
 	for {
 		if n < v.one.Len || len(v.more) == 0 {
 			v.one.Start += Addr(n)
 			v.one.Len -= n
-			return v
+			return
 		}
 		n -= v.one.Len
 		v.one, v.more = v.more[0], v.more[1:]
@@ -224,9 +241,9 @@ func (v *IO) transfer(b []byte, out bool) (int, error) {
 				err = errShort
 			}
 		}
-		*v = v.Skip(uint64(n))
+		v.skip(uint64(n))
 		if n == 0 && err == nil && len(p) == 0 {
-			*v = v.Skip(0) // an empty range: Skip moved to the next
+			v.skip(0) // an empty range: Skip moved to the next
 		}
 		done += n
 		b = b[n:]

@@ -28,6 +28,9 @@ type context struct {
 
 	answers *[256]answer
 
+	watch     *atomic.Uint32 // see platform.Watcher
+	watchMask uint32
+
 	// Why enter returned.
 	event, sig, addr, errCode, trapno, arch, rcx uint64
 	code                                         int64
@@ -52,6 +55,9 @@ func (c *context) Interrupt() {
 		(*s).Interrupt()
 	}
 }
+
+// Watch implements platform.Watcher.
+func (c *context) Watch(word *atomic.Uint32, mask uint32) { c.watch, c.watchMask = word, mask }
 
 const userEnd = 0x7ffffffff000
 
@@ -93,7 +99,7 @@ func (c *context) Switch(pas platform.AddressSpace, st *arch.State, step bool) (
 		if st.Rip >= userEnd {
 			return generalProtection, nil
 		}
-		if atomic.LoadUint32(&c.interrupt) != 0 {
+		if atomic.LoadUint32(&c.interrupt) != 0 || c.watch.Load()&c.watchMask != 0 {
 			atomic.StoreUint32(&c.interrupt, 0)
 			st.Orig_rax = arch.NoSyscall
 			return platform.Event{Kind: platform.Interrupted}, nil
@@ -237,6 +243,11 @@ func (c *context) switchStub(as *addressSpace, st *arch.State, step bool) (platf
 		if atomic.LoadUint32(&c.interrupt) != 0 {
 			c.stub.Interrupt() // it may have come before other was there
 		}
+	}
+	// The barrier that a Watcher promises. What is set later is followed by Interrupt, which the stub sees.
+	if atomic.AddUint32(&c.tid, 0); c.watch.Load()&c.watchMask != 0 {
+		st.Orig_rax = arch.NoSyscall
+		return platform.Event{Kind: platform.Interrupted}, nil
 	}
 	ev, err := c.stub.Switch(as.stub, st, step)
 	if ev.Kind == platform.Interrupted {

@@ -19,6 +19,24 @@
 // handler runs; while leaving, the signal is put off; while entering, the entry is abandoned; in the guest, its registers
 // go to the State and the sentry goes on, which sends the signal to itself once more if it was for Go.
 //
+// # What a call costs
+//
+// The way out of the guest and back into it is made of what cannot be left out: telling the Go scheduler, which is two exchanges (a
+// quarter of it), WRFSBASE twice (a fifth), XGETBV (an eighth), the vector registers, and one barrier between saying that a context runs
+// and looking at what may keep it from running, c.interrupt and the word of a Watcher.
+//
+// Why every call tells the scheduler, even one that cannot block: while guest code runs its thread has no P, so that the collector and other
+// goroutines wait for no guest. Without a P, Go code may neither allocate, nor have write barriers, nor grow its stack, which a handler that
+// takes a lock or copies memory does sooner or later; it must have one before it begins. The other way round, to keep the P while the
+// guest runs, would be sound (a request to preempt arrives as a signal, and entering would have to look at the goroutine's stack guard), but a
+// guest that computes would keep others from running until the runtime's monitor notices, after up to 10 ms, and each collection would send
+// a signal to each running guest, which costs more than a hundred calls.
+//
+// Why FS is written: Go finds the goroutine through it wherever assembly calls Go, on every change of stacks, and in signal handlers.
+//
+// Why XGETBV is asked each time: nothing else tells whether the guest has used x87 since, and its registers would be lost when the goroutine goes on
+// in another thread.
+//
 // # Floating point
 //
 // The host's threads have x87 and whatever else is not saved by hand in its initial state while the sentry runs; vector registers are

@@ -107,7 +107,7 @@ func (p *Platform) NewAddressSpace() (platform.AddressSpace, error) {
 
 // NewContext implements platform.Platform.
 func (p *Platform) NewContext() platform.Context {
-	c := &context{p: p, answers: new([256]answer), fp: make([]byte, fpSize), image: aligned(p.fpu.size)}
+	c := &context{p: p, watch: new(atomic.Uint32), answers: new([256]answer), fp: make([]byte, fpSize), image: aligned(p.fpu.size)}
 	c.fpAt, c.imageAt = address(c.fp), address(c.image)
 	c.ResetFP()
 	c.NoAnswers()

@@ -30,8 +30,6 @@
 #define V_CAP     184
 #define V_XMASK   192
 #define V_INIT    200
-#define V_TIDAT   208
-#define V_INTAT   216
 #define V_ANSWERS 224
 #define V_RCX     232
 #define V_GS      240
@@ -87,7 +85,6 @@
 #define F_MXCSR 2112
 
 #define INTERRUPT 63 // interruptSignal
-#define EVENT_RETRY   0
 #define EVENT_SYSCALL 1
 #define EVENT_SIGNAL  2
 
@@ -221,17 +218,7 @@ TEXT ·enter(SB), NOSPLIT|NOFRAME, $0-8
 	MOVQ v+0(FP), R8
 	MOVQ SP, V_GOSP(R8)
 	MOVQ BP, V_GOBP(R8)
-	MOVQ $EVENT_RETRY, V_EVENT(R8)
-	// Who interrupts sets the flag and then looks for a thread; the exchange is the barrier between the two.
-	MOVQ V_TIDAT(R8), AX
-	MOVL V_TID(R8), CX
-	XCHGL CX, (AX)
-	MOVQ V_INTAT(R8), AX
-	CMPL (AX), $0
-	JNE  interrupted
 	JMP  ·enterGuest(SB)
-interrupted:
-	RET
 
 // Until the last instruction of enterGuest a signal abandons the entry: it goes on at ·abandoned with what enter saved.
 TEXT ·enterGuest(SB), NOSPLIT|NOFRAME, $0-0

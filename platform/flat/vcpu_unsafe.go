@@ -40,8 +40,7 @@ type vcpu struct {
 	cap     uint64 // size of image
 	xmask   uint64
 	init    uintptr // an XSAVE image of the initial state
-	tidAt   uintptr // where to say that tid runs this context
-	intAt   uintptr // whether the context is to be interrupted
+	_       [16]byte
 	answers uintptr // [256]answer
 	rcx     uint64  // RCX at the beginning of answer
 	gs      uint64  // GS base when a signal stopped the guest: self, unless the guest changed it
@@ -193,13 +192,17 @@ func (c *context) enter(st *arch.State) bool {
 	}
 	v.st = uintptr(unsafe.Pointer(st))
 	v.fp, v.image, v.fpImage = c.fpAt, c.imageAt, c.fpImage
-	v.tidAt, v.intAt = uintptr(unsafe.Pointer(&c.tid)), uintptr(unsafe.Pointer(&c.interrupt))
 	v.rip, v.answers = c.rip, uintptr(unsafe.Pointer(&c.answers[0]))
 	v.full = 1
 	if st.Rcx == st.Rip && st.R11 == st.Eflags && st.Eflags&^arithmetic == ordinary {
 		v.full = 0
 	}
-	enter(v)
+	v.event = eventRetry
+	// Who interrupts sets the flag, or a bit of the watched word, and then looks for a thread: the exchange is the barrier between the two.
+	atomic.SwapUint32(&c.tid, uint32(v.tid))
+	if c.interrupt == 0 && c.watch.Load()&c.watchMask == 0 {
+		enter(v)
+	}
 	c.tid = 0
 	c.event = v.event
 	if c.event != eventRetry {

@@ -65,6 +65,7 @@ func Run(t *testing.T, make func(t *testing.T, mem *os.File) platform.Platform) 
 		{"BadRegisters", badRegisters},
 		{"Interrupt", interrupt},
 		{"InterruptStorm", interruptStorm},
+		{"Watch", watch},
 		{"SegmentBases", segmentBases},
 		{"ManyContexts", manyContexts},
 		{"ManyAddressSpaces", manyAddressSpaces},
@@ -453,6 +454,31 @@ func interrupt(m *machine) {
 	require.Equal(m.t, platform.Interrupted, m.run().Kind)
 	m.code(syscallInsn...)
 	require.Equal(m.t, platform.Syscall, m.run().Kind)
+}
+
+// watch: a bit of the watched word keeps guest code from running, also if nobody interrupts.
+func watch(m *machine) {
+	w, ok := m.c.(platform.Watcher)
+	if !ok {
+		return
+	}
+	const bit, other = 4, 2
+	var word atomic.Uint32
+	w.Watch(&word, bit)
+	m.code(loopInsn...)
+	word.Store(bit | other)
+	for range 3 {
+		require.Equal(m.t, platform.Interrupted, m.run().Kind)
+	}
+	// It may be set at any moment, if Interrupt follows.
+	for range 20 {
+		word.Store(other)
+		time.AfterFunc(time.Millisecond, func() { word.Or(bit); m.c.Interrupt() })
+		require.Equal(m.t, platform.Interrupted, m.run().Kind)
+		for word.Load()&bit == 0 {
+			require.Equal(m.t, platform.Interrupted, m.run().Kind) // the Interrupt of the time before
+		}
+	}
 }
 
 func interruptStorm(m *machine) {

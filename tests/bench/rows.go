@@ -34,6 +34,10 @@ const (
 // operations are those that testdata/guest.c times from inside.
 var operations = [][2]string{
 	{"call", "empty call (getppid)"},
+	{"lseek", "lseek in a tmpfs file"},
+	{"sigprocmask", "rt_sigprocmask that changes nothing"},
+	{"futex-wake", "futex wake, nobody waits"},
+	{"sched-yield", "sched_yield, alone"},
 	{"read-event", "read of an eventfd that has a count"},
 	{"read-zero", "read 1 byte of /dev/zero"},
 	{"write-null", "write 1 byte to /dev/null"},

@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdint.h>
@@ -31,6 +32,17 @@ static void die(const char *what) { perror(what); exit(1); }
 
 // Calls and copies.
 static void empty_call(void) { getppid(); }
+static void lseek_set(void) { if (lseek(tmpfd, 5, SEEK_SET) != 5) die("lseek"); }
+static void mask(void) {
+	sigset_t set;
+	sigemptyset(&set);
+	if (sigprocmask(SIG_BLOCK, &set, 0)) die("sigprocmask");
+}
+static void wake_none(void) {
+	static uint32_t nobody;
+	if (syscall(SYS_futex, &nobody, FUTEX_WAKE_PRIVATE, 1, 0, 0, 0)) die("futex");
+}
+static void yield(void) { sched_yield(); }
 static void read_event(void) {
 	uint64_t v;
 	if (read(fd, &v, sizeof v) != sizeof v) die("read of an eventfd");
@@ -210,6 +222,10 @@ static struct {
 	void (*prepare)(void), (*op)(void);
 } ops[] = {
 	{"call", 0, empty_call},
+	{"lseek", need_file, lseek_set},
+	{"sigprocmask", 0, mask},
+	{"futex-wake", 0, wake_none},
+	{"sched-yield", 0, yield},
 	{"read-event", need_event, read_event},
 	{"read-zero", need_zero, read_zero},
 	{"write-null", need_null, write_null},
