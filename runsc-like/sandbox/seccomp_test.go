@@ -120,7 +120,7 @@ func TestAssembleRefuses(t *testing.T) {
 
 // TestAssembleText: only calls from the sentry's text are judged by the rules; others, allowed or not, trap.
 func TestAssembleText(t *testing.T) {
-	for _, text := range []Text{{0x401000, 0x501000}, {0x6000_0000_1000, 0x6000_00a0_0000}, {0x7000_8000_0000, 0x7000_ffff_f000}} {
+	for _, text := range []Text{{Lo: 0x401000, Hi: 0x501000}, {Lo: 0x6000_0000_1000, Hi: 0x6000_00a0_0000}, {Lo: 0x7000_8000_0000, Hi: 0x7000_ffff_f000}} {
 		p := compileIn(t, RuntimeRules(), text)
 		var args [6]uint64
 		run := func(nr int32, arch uint32, ip uint64) uint32 {
