@@ -1,6 +1,7 @@
 package flat
 
 import (
+	"encoding/binary"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -273,6 +274,9 @@ func (c *context) FP() ([]byte, error) {
 		packFP(c.fpAt, c.imageAt, c.p.fpu.avx512, c.p.fpu.Features)
 		c.fpImage = 1
 	}
+	// What the host made for a signal handler has protection keys in it too, which are not the guest's to restore.
+	header := c.image[arch.FXSaveSize:]
+	binary.LittleEndian.PutUint64(header, binary.LittleEndian.Uint64(header)&c.p.fpu.Features)
 	return c.image, nil
 }
 
