@@ -163,7 +163,7 @@ func (b *booter) run() (int, error) {
 	debug.SetGCPercent(400)
 	b.phase("capabilities")
 	// 3. The platform.
-	p, rules, err := b.newPlatform(vdso)
+	p, rules, text, err := b.newPlatform(vdso)
 	if err != nil {
 		return 0, err
 	}
@@ -171,7 +171,7 @@ func (b *booter) run() (int, error) {
 	// 4. The filter. The local time zone is a file, which the log will need.
 	_, _ = time.Now().Zone()
 	rules = append(rules, hostRules()...)
-	if err := sandbox.InstallFilter(rules, c.Debug); err != nil {
+	if err := sandbox.InstallFilter(rules, text, c.Debug); err != nil {
 		return 0, fmt.Errorf("confining the sentry: %w", err)
 	}
 	b.phase("filter")

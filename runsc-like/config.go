@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"gosv.dev/platform/flat"
 	"gosv.dev/runsc-like/sandbox"
 )
 
@@ -36,11 +37,12 @@ type config struct {
 	Volumes  []volume
 	Platform string
 	// NoRewrite keeps the flat platform from rewriting system call sites.
-	NoRewrite bool
-	Strace    bool
-	LogFile   bool // there is a file for the log
-	Debug     bool
-	Identity  sandbox.Identity
+	NoRewrite    bool
+	Interception flat.Interception
+	Strace       bool
+	LogFile      bool // there is a file for the log
+	Debug        bool
+	Identity     sandbox.Identity
 	// Terminal is which of the standard descriptors are the host's terminal (a bit each), and its state.
 	Terminal   int
 	Foreground bool // the command is in its foreground

@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v3"
 	"golang.org/x/sys/unix"
 
+	"gosv.dev/platform/flat"
 	"gosv.dev/runsc-like/callerlimit"
 	"gosv.dev/runsc-like/sandbox"
 )
@@ -34,6 +35,8 @@ type doFlags struct {
 	log        string
 	debug      bool
 	noRewrite  bool
+
+	interception string
 }
 
 func doCommand() *cli.Command {
@@ -80,6 +83,8 @@ Examples:
 				Usage: "how guest code runs: `NAME` is auto, ptrace or flat"},
 			&cli.BoolFlag{Name: "no-rewrite", Destination: &f.noRewrite, HideDefault: true,
 				Usage: "leave system call instructions as they are (platform flat)"},
+			&cli.StringFlag{Name: "interception", Value: "auto", Destination: &f.interception, Hidden: true,
+				Usage: "how system call instructions are intercepted (platform flat): `NAME` is auto, dispatch or seccomp"},
 			&cli.BoolFlag{Name: "strace", Destination: &f.strace, HideDefault: true,
 				Usage: "print system calls to standard error"},
 			&cli.StringFlag{Name: "strace-file", Destination: &f.straceFile, HideDefault: true,
@@ -128,6 +133,12 @@ func (f *doFlags) config(args []string) (*config, error) {
 		return nil, errors.New("--no-rewrite: only the platform flat rewrites programs; give --platform=flat too, or leave it out")
 	}
 	var err error
+	if c.Interception, err = flat.ParseInterception(f.interception); err != nil {
+		return nil, fmt.Errorf("--interception: %w", err)
+	}
+	if c.Interception != flat.Auto && c.Platform != "flat" {
+		return nil, errors.New("--interception: only the platform flat has a choice; give --platform=flat too, or leave it out")
+	}
 	if c.Memory, err = parseSize(f.memory); err != nil {
 		return nil, fmt.Errorf("--memory: %w", err)
 	}

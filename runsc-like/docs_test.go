@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -11,11 +12,12 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"gosv.dev/platform/flat"
 	"gosv.dev/runsc-like/sandbox"
 	"gosv.dev/syscalls"
 )
 
-var update = flag.Bool("update", false, "write the table of host calls in docs/security.md")
+var update = flag.Bool("update", false, "write the tables of host calls in docs/security.md")
 
 // hostCallTable is the rules as docs/security.md shows them. A call marked * is allowed with certain arguments only.
 func hostCallTable(rules []sandbox.Rule) string {
@@ -48,36 +50,109 @@ func hostCallTable(rules []sandbox.Rule) string {
 	return b.String()
 }
 
-// TestSecurityPage: the list in the documentation is the list in force. -update writes it.
-func TestSecurityPage(t *testing.T) {
-	const name, begin, end = "../docs/security.md", "<!-- host calls: go test ./runsc-like -update -->\n", "<!-- end -->\n"
-	b, err := os.ReadFile(name)
-	require.NoError(t, err)
-	before, rest, ok := strings.Cut(string(b), begin)
-	require.True(t, ok)
-	table, after, ok := strings.Cut(rest, end)
-	require.True(t, ok)
-	want := hostCallTable(hostRules())
-	if *update {
-		require.NoError(t, os.WriteFile(name, []byte(before+begin+want+end+after), 0o644))
-		return
+// flatRules are what the platform flat adds to hostRules, with either way of interception. Its descriptors have other numbers in a sandbox.
+func flatRules() []sandbox.Rule {
+	const memory, text = 10, 11
+	rules := flat.HostSyscalls(memory, text, flat.Dispatch)
+	for _, r := range flat.HostSyscalls(memory, text, flat.Seccomp) {
+		if !slices.ContainsFunc(rules, func(other sandbox.Rule) bool { return reflect.DeepEqual(r, other) }) {
+			rules = append(rules, r)
+		}
 	}
-	require.Equal(t, want, table, "run go test ./runsc-like -update")
+	return rules
 }
 
-// TestNoWayOut: whatever packages ask for, these calls are not among them.
-func TestNoWayOut(t *testing.T) {
-	never := strings.Fields(`open openat2 creat socket connect bind accept accept4 socketpair sendto recvmsg execve execveat fork vfork clone3
-		mount umount2 open_tree move_mount fsopen pivot_root chroot chdir setns unshare mprotect mremap shmat process_vm_readv process_vm_writev
-		pidfd_open pidfd_getfd pidfd_send_signal perf_event_open bpf userfaultfd io_uring_setup seccomp keyctl add_key init_module kexec_load setuid setgid
-		capset setrlimit prlimit64 name_to_handle_at open_by_handle_at memfd_create memfd_secret dup2 dup3 sched_setscheduler ioperm iopl modify_ldt arch_prctl
-		symlink link rename unlink mkdir stat lstat chmod chown access readlink`)
-	for _, r := range hostRules() {
-		require.NotContains(t, never, syscalls.Name(uint64(r.Nr)))
+// TestSecurityPage: the lists in the documentation are the lists in force. -update writes them.
+func TestSecurityPage(t *testing.T) {
+	const name, end = "../docs/security.md", "<!-- end -->\n"
+	b, err := os.ReadFile(name)
+	require.NoError(t, err)
+	page := string(b)
+	for begin, rules := range map[string][]sandbox.Rule{
+		"<!-- host calls: go test ./runsc-like -update -->\n":         hostRules(),
+		"<!-- host calls of flat: go test ./runsc-like -update -->\n": flatRules(),
+	} {
+		before, rest, ok := strings.Cut(page, begin)
+		require.True(t, ok, begin)
+		table, after, ok := strings.Cut(rest, end)
+		require.True(t, ok, begin)
+		want := hostCallTable(rules)
+		page = before + begin + want + end + after
+		if !*update {
+			require.Equal(t, want, table, "run go test ./runsc-like -update")
+		}
+	}
+	if *update {
+		require.NoError(t, os.WriteFile(name, []byte(page), 0o644))
+	}
+}
+
+// never is what no part of the sentry may ask for, whatever the platform.
+var never = strings.Fields(`open openat2 creat socket connect bind accept accept4 socketpair sendto recvmsg execve execveat fork vfork clone3
+	mount umount2 open_tree move_mount fsopen pivot_root chroot chdir setns unshare mprotect pkey_mprotect mremap remap_file_pages shmat
+	process_vm_readv process_vm_writev pidfd_open pidfd_getfd pidfd_send_signal perf_event_open bpf userfaultfd io_uring_setup seccomp keyctl add_key
+	init_module kexec_load setuid setgid capset setrlimit prlimit64 name_to_handle_at open_by_handle_at memfd_create memfd_secret dup2 dup3
+	sched_setscheduler ioperm iopl modify_ldt arch_prctl symlink link rename unlink mkdir stat lstat chmod chown access readlink`)
+
+// noWayOut asks that none of the rules allows what is never allowed, but for some calls, and that no dangerous call is without a condition.
+func noWayOut(t *testing.T, rules []sandbox.Rule, but ...string) {
+	t.Helper()
+	for _, r := range rules {
+		if name := syscalls.Name(uint64(r.Nr)); !slices.Contains(but, name) {
+			require.NotContains(t, never, name)
+		}
 		switch r.Nr {
 		case unix.SYS_KILL, unix.SYS_TGKILL, unix.SYS_PTRACE, unix.SYS_PRCTL, unix.SYS_IOCTL, unix.SYS_FCNTL, unix.SYS_CLONE, unix.SYS_MMAP,
 			unix.SYS_WAIT4, unix.SYS_OPENAT, unix.SYS_SENDMSG, unix.SYS_MADVISE:
 			require.NotEmpty(t, r.Args, "%s without a condition", syscalls.Name(uint64(r.Nr)))
 		}
+	}
+}
+
+// TestNoWayOut: whatever packages ask for, these calls are not among them. What flat adds is looked at in detail: each mmap is of one
+// descriptor, shared and at a fixed address, and rewritten text is never writable; the only prctl is of Syscall User Dispatch.
+func TestNoWayOut(t *testing.T) {
+	noWayOut(t, hostRules())
+	noWayOut(t, flatRules(), "mprotect")
+	value := func(r sandbox.Rule, arg int, bits uint64) (uint64, bool) {
+		for _, c := range r.Args {
+			if c.Arg == arg && !c.Not && (c.Mask == 0 || c.Mask&bits == bits) {
+				return c.Value & bits, true
+			}
+		}
+		return 0, false
+	}
+	const all = 0xffffffff
+	var names []string
+	for _, r := range flatRules() {
+		names = append(names, syscalls.Name(uint64(r.Nr)))
+		switch r.Nr {
+		case unix.SYS_MMAP:
+			flags, ok := value(r, 3, all&^unix.MAP_POPULATE)
+			require.True(t, ok)
+			require.EqualValues(t, unix.MAP_SHARED|unix.MAP_FIXED, flags)
+			fd, ok := value(r, 4, all)
+			require.True(t, ok)
+			prot, ok := value(r, 2, all)
+			switch fd {
+			case 10: // the flat memory
+			case 11: // rewritten text
+				require.True(t, ok)
+				require.EqualValues(t, unix.PROT_READ|unix.PROT_EXEC, prot)
+			default:
+				t.Fatalf("mmap of descriptor %d", fd)
+			}
+		case unix.SYS_PRCTL:
+			const setSyscallUserDispatch = 59
+			option, ok := value(r, 0, all)
+			require.True(t, ok)
+			require.EqualValues(t, setSyscallUserDispatch, option)
+		}
+	}
+	slices.Sort(names)
+	require.Equal(t, strings.Fields("getcpu gettimeofday mmap mprotect prctl time"), slices.Compact(names))
+	// With the filter as the way of interception flat needs less, not more.
+	for _, r := range flat.HostSyscalls(10, 11, flat.Seccomp) {
+		require.Contains(t, []uintptr{unix.SYS_MMAP, unix.SYS_MPROTECT}, r.Nr)
 	}
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	"gosv.dev/platform"
 	"gosv.dev/platform/flat"
 	"gosv.dev/platform/ptrace"
@@ -13,21 +15,23 @@ type vdsoPlatform interface {
 	VDSO() uint64 // its address, or 0
 }
 
-// newPlatform makes the platform that was asked for, and the rules for the host calls that it makes beyond those of ptrace.
-func (b *booter) newPlatform(vdso *ptrace.VDSO) (vdsoPlatform, []sandbox.Rule, error) {
+// newPlatform makes the platform that was asked for, the rules for the host calls that it makes beyond those of ptrace, and where host
+// calls must come from, if that matters.
+func (b *booter) newPlatform(vdso *ptrace.VDSO) (vdsoPlatform, []sandbox.Rule, sandbox.Text, error) {
 	stubs, err := ptrace.New(ptrace.Options{Memory: b.mem.File(), Linear: b.mem.Linear(), VDSO: vdso, VDSOInPlace: b.config.Platform == "flat"})
 	if err != nil || b.config.Platform != "flat" {
-		return stubs, nil, err
+		return stubs, nil, sandbox.Text{}, err
 	}
-	p, err := flat.New(flat.Options{Memory: b.mem.File(), Stubs: stubs, VDSO: stubs.VDSO(), NoRewrite: b.config.NoRewrite, OnMove: func(why string) {
-		b.log.Debug("a process moves to a stub", "why", why)
-	}})
+	p, err := flat.New(flat.Options{Memory: b.mem.File(), Stubs: stubs, VDSO: stubs.VDSO(), NoRewrite: b.config.NoRewrite,
+		Interception: b.config.Interception, OnMove: func(why string) {
+			b.log.Debug("a process moves to a stub", "why", why)
+		}})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, sandbox.Text{}, fmt.Errorf("%w; use --platform=ptrace, which does without", err)
 	}
 	b.log.Debug("platform flat", "interception", p.Interception(), "rewriting", !b.config.NoRewrite)
 	b.ended = func() {
 		b.log.Debug("platform flat", "moved", p.Moves(), "rewritten", p.Rewritten())
 	}
-	return p, p.HostSyscalls(), nil
+	return p, p.HostSyscalls(), p.Text(), nil
 }

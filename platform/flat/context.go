@@ -1,6 +1,7 @@
 package flat
 
 import (
+	"encoding/binary"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -150,6 +151,8 @@ func needsStub(st *arch.State, step bool) string {
 func (c *context) signal(as *addressSpace, st *arch.State) (platform.Event, bool) {
 	st.Orig_rax = arch.NoSyscall
 	st.Gs_base = 0
+	// A filter lets calls of the vsyscall page trap, which the host has returned from by then.
+	vsyscall := c.sig == uint64(unix.SIGSYS) && c.addr&^(pageSize-1) == vsyscallPage
 	if ip := uintptr(st.Rip); ip-answerAddr < leaveAddr-answerAddr {
 		// In the middle of an answer, before or after the result was there. Its first instruction saves RCX.
 		if ip != answerAddr {
@@ -167,7 +170,10 @@ func (c *context) signal(as *addressSpace, st *arch.State) (platform.Event, bool
 	if !c.ownGS {
 		// The guest has changed GS without a word. In a stub that is its own: there it does once more what stopped it.
 		st.Gs_base = c.gs
-		if sig == unix.SIGSYS {
+		switch {
+		case vsyscall:
+			st.Rip, st.Rsp = c.addr, st.Rsp-8
+		case sig == unix.SIGSYS:
 			st.Rip -= 2
 		}
 		if as.mustMove("GS") != nil {
@@ -177,15 +183,14 @@ func (c *context) signal(as *addressSpace, st *arch.State) (platform.Event, bool
 	}
 	switch sig {
 	case unix.SIGSYS:
-		const userDispatch = 2
 		const archX86_64 = 0xc000003e
-		if c.code != userDispatch {
+		if c.code != sysSeccomp && c.code != sysUserDispatch {
 			return platform.Event{}, false
 		}
 		if c.arch>>32 != archX86_64 {
 			return generalProtection, true
 		}
-		if !c.p.o.NoRewrite {
+		if !c.p.o.NoRewrite && !vsyscall {
 			as.rewrite(st.Rip, st.Rax)
 			c.lastAfter, c.lastResume = 0, 0
 		}
@@ -217,6 +222,14 @@ func (c *context) signal(as *addressSpace, st *arch.State) (platform.Event, bool
 	}
 	return ev, true
 }
+
+// Codes of SIGSYS.
+const (
+	sysSeccomp      = 1
+	sysUserDispatch = 2
+)
+
+const vsyscallPage = 0xffffffffff600000
 
 // Parts of what the processor says of an exception.
 const (
@@ -277,6 +290,9 @@ func (c *context) FP() ([]byte, error) {
 		packFP(c.fpAt, c.imageAt, c.p.fpu.avx512, c.p.fpu.Features)
 		c.fpImage = 1
 	}
+	// What the host made for a signal handler has protection keys in it too, which are not the guest's to restore.
+	header := c.image[arch.FXSaveSize:]
+	binary.LittleEndian.PutUint64(header, binary.LittleEndian.Uint64(header)&c.p.fpu.Features)
 	return c.image, nil
 }
 

@@ -11,7 +11,8 @@
 // makes, so a block counts only where its FS base or its thread id is the thread's own. Host threads do not end while the platform
 // is in use (no goroutine exits locked to its thread), so no later one has the FS base of a block. FS base is the guest's from the end of
 // entering to the end of leaving, and Go's otherwise. The first byte of the block says "in the guest", and is the selector of Syscall User
-// Dispatch: while it is set the host turns every system call from outside of switch_amd64.s into SIGSYS.
+// Dispatch: while it is set the host turns every system call from outside of switch_amd64.s into SIGSYS. On hosts without it the process's
+// filter does that with every system call from outside of the sentry's text (Seccomp), where the vDSO's own, for the sentry, are made by sigentry.
 //
 // # Signals
 //

@@ -22,6 +22,8 @@ type Options struct {
 	VDSO uint64
 	// NoRewrite leaves system call sites as they are: each call traps.
 	NoRewrite bool
+	// Interception is how system calls that are not rewritten are intercepted.
+	Interception Interception
 	// OnMove is told, if not nil, when a process moves to a stub, and why.
 	OnMove func(why string)
 }
@@ -32,6 +34,7 @@ type Platform struct {
 	stubs platform.Platform
 	fpu   fpu
 	text  *textMemory
+	way   Interception
 
 	moves, rewritten atomic.Int64
 	o                Options
@@ -42,7 +45,8 @@ type Platform struct {
 }
 
 // New makes the platform, for the rest of the process's life: signal handlers stay. It must be called before the
-// process confines itself; HostSyscalls lists what is needed afterwards. The error says what the host lacks.
+// process confines itself; HostSyscalls and Text say what the filter must be, before guest code runs. The error says what the
+// host lacks.
 func New(o Options) (*Platform, error) {
 	if o.Memory == nil || o.Stubs == nil {
 		return nil, errors.New("flat: no flat memory, or no platform below")
@@ -61,15 +65,16 @@ func New(o Options) (*Platform, error) {
 
 // probe finds out whether the host has what is needed, and prepares it.
 func (p *Platform) probe() (err error) {
-	const hwcap2FSGSBase = 2
-	if hwcap2()&hwcap2FSGSBase == 0 {
-		return errors.New("the host does not let programs write the FS and GS base (FSGSBASE, Linux 5.9)")
+	cpu := readCPU(hwcap2())
+	if err := cpu.lacks(); err != nil {
+		return err
 	}
-	if p.fpu, err = readFPU(); err != nil {
+	p.fpu = readFPU(cpu)
+	if p.way, err = choose(p.o.Interception, dispatchWorks()); err != nil {
 		return err
 	}
 	ownPID = uintptr(unix.Getpid())
-	if err := takeSignals(); err != nil {
+	if err := takeSignals(p.way); err != nil {
 		return err
 	}
 	// The thread that asks is the first that can run guests.
@@ -119,9 +124,6 @@ func (p *Platform) Close() error { return errors.Join(p.stubs.Close(), p.text.cl
 
 // VDSO is where guests find the host's vDSO (AT_SYSINFO_EHDR), or 0.
 func (p *Platform) VDSO() uint64 { return p.o.VDSO }
-
-// Interception is how system calls are intercepted that are not rewritten.
-func (p *Platform) Interception() string { return "Syscall User Dispatch" }
 
 // Rewritten is how many system call sites have become jumps.
 func (p *Platform) Rewritten() int64 { return p.rewritten.Load() }

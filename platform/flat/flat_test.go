@@ -1,12 +1,14 @@
 package flat
 
 import (
+	"encoding/binary"
 	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"gosv.dev/platform"
+	"gosv.dev/platform/arch"
 	"gosv.dev/platform/platformtest"
 	"gosv.dev/platform/ptrace"
 )
@@ -22,4 +24,16 @@ func newPlatform(t testing.TB, mem *os.File) *Platform {
 
 func TestConformance(t *testing.T) {
 	platformtest.Run(t, func(t *testing.T, mem *os.File) platform.Platform { return newPlatform(t, mem) })
+}
+
+// TestForeignState: the host's image of a thread that a signal stopped has components that are not a guest's, such as protection keys
+// on processors that have them. A guest's handler must be able to return to it.
+func TestForeignState(t *testing.T) {
+	c := newPlatform(t, memory(t)).NewContext().(*context)
+	defer c.Release()
+	binary.LittleEndian.PutUint64(c.image[arch.FXSaveSize:], c.p.fpu.Features|xcrPKRU)
+	c.fpImage = 1
+	image, err := c.FP()
+	require.NoError(t, err)
+	require.NoError(t, c.SetFP(image))
 }

@@ -7,19 +7,27 @@ import (
 )
 
 // HostSyscalls are the host calls that the platform makes after New, besides those of the Go runtime and of the platform
-// below. Guest memory is mapped with the rights that guests ask for, from the flat memory only.
-func (p *Platform) HostSyscalls() []hostcall.Rule {
+// below.
+func (p *Platform) HostSyscalls() []hostcall.Rule { return HostSyscalls(p.memFD, p.text.fd, p.way) }
+
+// HostSyscalls are the host calls of a platform with these descriptors of the flat memory and of rewritten text. Guest memory is
+// mapped with the rights that guests ask for, from the flat memory only.
+func HostSyscalls(memory, text uintptr, way Interception) []hostcall.Rule {
 	const all = 0xffffffff
-	return []hostcall.Rule{
-		{Nr: unix.SYS_MMAP, Args: []hostcall.Cond{{Arg: 3, Mask: all &^ unix.MAP_POPULATE, Value: unix.MAP_SHARED | unix.MAP_FIXED}, {Arg: 4, Mask: all, Value: uint64(p.memFD)}}, Why: "flat: guest memory"},
-		{Nr: unix.SYS_MMAP, Args: []hostcall.Cond{{Arg: 2, Mask: all, Value: unix.PROT_READ | unix.PROT_EXEC}, {Arg: 3, Mask: all, Value: unix.MAP_SHARED | unix.MAP_FIXED}, {Arg: 4, Mask: all, Value: uint64(p.text.fd)}}, Why: "flat: rewritten text"},
-		{Nr: unix.SYS_MPROTECT, Why: "flat: rights of guest memory"},
-		// Where the host emulates it: that is stopped by the filter alone, which would end the sandbox.
-		{Nr: unix.SYS_GETTIMEOFDAY, Why: "flat: the vsyscall page"},
-		{Nr: unix.SYS_TIME, Why: "flat: the vsyscall page"},
-		{Nr: unix.SYS_GETCPU, Why: "flat: the vsyscall page"},
-		{Nr: unix.SYS_PRCTL, Args: []hostcall.Cond{{Arg: 0, Mask: all, Value: prSetSyscallUserDispatch}}, Why: "flat: Syscall User Dispatch"},
+	rules := []hostcall.Rule{
+		{Nr: unix.SYS_MMAP, Args: []hostcall.Cond{{Arg: 3, Mask: all &^ unix.MAP_POPULATE, Value: unix.MAP_SHARED | unix.MAP_FIXED}, {Arg: 4, Mask: all, Value: uint64(memory)}}, Why: "flat: guest memory"},
+		{Nr: unix.SYS_MMAP, Args: []hostcall.Cond{{Arg: 2, Mask: all, Value: unix.PROT_READ | unix.PROT_EXEC}, {Arg: 3, Mask: all, Value: unix.MAP_SHARED | unix.MAP_FIXED}, {Arg: 4, Mask: all, Value: uint64(text)}}, Why: "flat: rewritten text"},
+		{Nr: unix.SYS_MPROTECT, Why: "flat: guest memory"},
 	}
+	if way == Seccomp {
+		return rules
+	}
+	// The vsyscall page where the host emulates it: that is stopped by the filter alone, which would end the sandbox.
+	return append(rules,
+		hostcall.Rule{Nr: unix.SYS_GETTIMEOFDAY, Why: "flat: the vsyscall page, which the host emulates"},
+		hostcall.Rule{Nr: unix.SYS_TIME, Why: "flat: the vsyscall page, which the host emulates"},
+		hostcall.Rule{Nr: unix.SYS_GETCPU, Why: "flat: the vsyscall page, which the host emulates"},
+		hostcall.Rule{Nr: unix.SYS_PRCTL, Args: []hostcall.Cond{{Arg: 0, Mask: all, Value: prSetSyscallUserDispatch}}, Why: "flat: Syscall User Dispatch"})
 }
 
 const prSetSyscallUserDispatch = 59

@@ -425,9 +425,39 @@ notEntering:
 	ORQ  R10, V_PENDING(R8)
 	RET
 toGo:
+	CMPL DI, $31
+	JEQ  sigsys
+handler:
 	LEAQ ·goHandlers(SB), R9
 	MOVQ (R9)(DI*8), R9
 	JMP  R9
+
+sigsys:
+	// Where the filter intercepts, a call of the vDSO's traps too if it cannot do without the host: it is made here instead. Whatever
+	// else it is, Go's handler ends the process.
+	CMPL 8(SI), $1 // SYS_SECCOMP
+	JNE  handler
+	MOVQ 16(SI), AX
+	LEAQ runtime·text(SB), CX
+	CMPQ AX, CX
+	JLS  elsewhere
+	LEAQ runtime·etext(SB), CX
+	CMPQ AX, CX
+	JLS  handler
+elsewhere:
+	MOVQ U_AX(DX), AX
+	CMPQ AX, $228 // clock_gettime
+	JEQ  make
+	CMPQ AX, $318 // getrandom
+	JNE  handler
+make:
+	MOVQ DX, R12
+	MOVQ U_DI(R12), DI
+	MOVQ U_SI(R12), SI
+	MOVQ U_DX(R12), DX
+	SYSCALL
+	MOVQ AX, U_AX(R12)
+	RET
 
 leaving:
 	MOVL $SYNCHRONOUS, AX
@@ -551,6 +581,14 @@ TEXT ·restorer(SB), NOSPLIT|NOFRAME, $0-0
 
 // textEnd ends what may make host calls while guest code runs.
 TEXT ·textEnd(SB), NOSPLIT|NOFRAME, $0-0
+	RET
+
+// func sentryText() (lo, hi uintptr): all of the sentry's instructions.
+TEXT ·sentryText(SB), NOSPLIT, $0-16
+	LEAQ runtime·text(SB), AX
+	MOVQ AX, lo+0(FP)
+	LEAQ runtime·etext(SB), AX
+	MOVQ AX, hi+8(FP)
 	RET
 
 // func textAddrs() (lo, hi, answer, answered, leave, sigentry, restorer uintptr)

@@ -84,6 +84,7 @@ func cpuid(leaf, sub uint32) (a, b, c, d uint32)
 func packFP(fp, image uintptr, avx512, mask uint64)
 func saveInit(image uintptr, mask uint64)
 func enter(v *vcpu)
+func sentryText() (lo, hi uintptr)
 func textAddrs() (lo, hi, answer, answered, leave, sigentry, restorer uintptr)
 
 //go:linkname entersyscall runtime.entersyscall
@@ -99,13 +100,17 @@ var goHandlers [65]uintptr
 type sigaction struct{ handler, flags, restorer, mask uintptr }
 
 // takeSignals puts sigentry before all handlers there are.
-func takeSignals() error {
+func takeSignals(way Interception) error {
 	_, _, _, _, _, entry, restorer := textAddrs()
 	const (
 		saSiginfo  = 4
 		saOnStack  = 0x08000000
 		saRestorer = 0x04000000
 	)
+	mask := ^uintptr(0)
+	if way == Seccomp {
+		mask &^= 1 << (unix.SIGSYS - 1) // what Go's handlers call may need the vDSO
+	}
 	for sig := uintptr(1); sig <= 64; sig++ {
 		var old sigaction
 		if _, _, e := syscall.RawSyscall6(unix.SYS_RT_SIGACTION, sig, 0, uintptr(unsafe.Pointer(&old)), 8, 0, 0); e != 0 {
@@ -115,7 +120,7 @@ func takeSignals() error {
 			continue
 		}
 		goHandlers[sig] = old.handler
-		now := sigaction{handler: entry, flags: old.flags | saSiginfo | saOnStack | saRestorer, restorer: restorer, mask: ^uintptr(0)}
+		now := sigaction{handler: entry, flags: old.flags | saSiginfo | saOnStack | saRestorer, restorer: restorer, mask: mask}
 		if _, _, e := syscall.RawSyscall6(unix.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(&now)), 0, 8, 0, 0); e != 0 {
 			return fmt.Errorf("rt_sigaction(%d): %w", sig, e)
 		}
@@ -128,17 +133,44 @@ func (p *Platform) newVCPU() error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	v := p.allocVCPU()
-	lo, hi, answer, _, _, _, _ := textAddrs()
+	_, _, answer, _, _, _, _ := textAddrs()
 	*v = vcpu{leave: answer, self: uintptr(unsafe.Pointer(v)), goFS: fsBase(), tid: uint64(unix.Gettid()),
 		avx512: p.fpu.avx512, slow: p.fpu.slow, cap: p.fpu.size, xmask: p.fpu.Features, init: uintptr(unsafe.Pointer(&p.fpu.Init[0]))}
-	const on = 1
-	if _, _, e := syscall.RawSyscall6(unix.SYS_PRCTL, prSetSyscallUserDispatch, on, lo, hi-lo, v.self, 0); e != 0 {
-		return fmt.Errorf("PR_SET_SYSCALL_USER_DISPATCH: %w", e)
+	if p.way == Dispatch {
+		if err := dispatch(v.self); err != nil {
+			return fmt.Errorf("PR_SET_SYSCALL_USER_DISPATCH: %w", err)
+		}
 	}
 	if err := p.noteVCPU(v); err != nil {
 		return err
 	}
 	setGS(v.self)
+	return nil
+}
+
+// dispatch turns Syscall User Dispatch on for the calling host thread. The byte at selector says when.
+func dispatch(selector uintptr) error {
+	const on = 1
+	lo, hi, _, _, _, _, _ := textAddrs()
+	if _, _, e := syscall.RawSyscall6(unix.SYS_PRCTL, prSetSyscallUserDispatch, on, lo, hi-lo, selector, 0); e != 0 {
+		return e
+	}
+	return nil
+}
+
+// neverSelected is a selector that allows all calls.
+var neverSelected [8]byte
+
+// dispatchWorks is what the host says to a thread that asks for Syscall User Dispatch.
+func dispatchWorks() error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := dispatch(uintptr(unsafe.Pointer(&neverSelected))); err != nil {
+		return err
+	}
+	if _, _, e := syscall.RawSyscall6(unix.SYS_PRCTL, prSetSyscallUserDispatch, 0, 0, 0, 0, 0); e != 0 {
+		return e
+	}
 	return nil
 }
 
@@ -244,38 +276,37 @@ func aligned(n uint64) []byte {
 
 func address(b []byte) uintptr { return uintptr(unsafe.Pointer(&b[0])) }
 
-// readFPU looks at the processor.
-func readFPU() (f fpu, err error) {
+// readCPU looks at the processor. What the host lets programs do is in hwcap2.
+func readCPU(hwcap2 uintptr) (c cpu) {
 	const (
-		osxsave = 1 << 27
-		x87     = 1 << 0
-		sse     = 1 << 1
-		avx     = 1 << 2
-		avx512  = 7 << 5
-		pkru    = 1 << 9
-		amx     = 3 << 17
+		hwcap2FSGSBase = 2
+		osxsave        = 1 << 27
+		xgetbv1        = 1 << 2
 	)
-	if _, _, c, _ := cpuid(1, 0); c&osxsave == 0 {
-		return f, fmt.Errorf("the processor has no XSAVE")
+	c.fsgsbase = hwcap2&hwcap2FSGSBase != 0
+	if _, _, f, _ := cpuid(1, 0); f&osxsave == 0 {
+		return c
 	}
-	enabled := xgetbv(0)
+	c.xsave = true
+	c.enabled = xgetbv(0)
 	_, size, _, _ := cpuid(13, 0)
+	c.size = uint64(size)
 	a, _, _, _ := cpuid(13, 1)
-	switch {
-	case enabled&avx == 0:
-		return f, fmt.Errorf("the processor has no AVX")
-	case a&4 == 0:
-		return f, fmt.Errorf("the processor does not tell what is in use (XGETBV with ECX=1)")
-	}
-	hand := uint64(sse | avx)
-	if enabled&avx512 == avx512 {
+	c.xgetbv1 = a&xgetbv1 != 0
+	return c
+}
+
+// readFPU prepares for a processor that lacks nothing.
+func readFPU(c cpu) (f fpu) {
+	hand := uint64(xcrSSE | xcrAVX)
+	if c.enabled&xcrAVX512 == xcrAVX512 {
 		f.avx512 = 1
-		hand |= avx512
+		hand |= xcrAVX512
 	}
 	// Protection keys are not a guest's; the tiles of AMX need a permission that nobody asks for.
-	f.Features = enabled &^ (pkru | amx)
+	f.Features = c.enabled &^ (xcrPKRU | xcrAMX)
 	f.slow = f.Features &^ hand
-	f.size = uint64(size)
+	f.size = c.size
 	f.Init = aligned(f.size)
 	*(*uint32)(unsafe.Pointer(&f.Init[arch.FXSaveMXCSR])) = 0x1f80
 	saveInit(address(f.Init), f.Features)
@@ -284,7 +315,7 @@ func readFPU() (f fpu, err error) {
 		f.MXCSRMask = 0xffbf
 	}
 	clear(f.Init[512:576])
-	return f, nil
+	return f
 }
 
 // hostMap, hostUnmap and hostProtect change mappings of the process.

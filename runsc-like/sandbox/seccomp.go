@@ -13,6 +13,7 @@ import (
 type (
 	Rule = hostcall.Rule
 	Cond = hostcall.Cond
+	Text = hostcall.Text
 )
 
 // Conditions on arguments that the kernel takes as 32 bits.
@@ -33,9 +34,10 @@ const (
 // InstallFilter confines all threads of the process to the calls that rules allow. Any other call
 // ends the process at once; the host's audit log says which it was. With trace it is not made either, and the process
 // ends with a traceback of the goroutine that tried: the runtime knows no other answer to SIGSYS.
+// The rules are for calls from text, if that is not empty: calls from elsewhere raise SIGSYS, which is the platform's.
 // no_new_privs must be set.
-func InstallFilter(rules []Rule, trace bool) error {
-	prog, err := assemble(rules, trace)
+func InstallFilter(rules []Rule, text Text, trace bool) error {
+	prog, err := assemble(rules, text, trace)
 	if err != nil {
 		return err
 	}
@@ -45,9 +47,9 @@ func InstallFilter(rules []Rule, trace bool) error {
 	return nil
 }
 
-// assemble builds the program: architecture, then a binary search for the number, then the rules of
+// assemble builds the program: where the call comes from, architecture, then a binary search for the number, then the rules of
 // that number one after the other.
-func assemble(rules []Rule, trace bool) ([]unix.SockFilter, error) {
+func assemble(rules []Rule, text Text, trace bool) ([]unix.SockFilter, error) {
 	byNr := map[uint32][]Rule{}
 	var nrs []uint32
 	for _, r := range rules {
@@ -70,7 +72,10 @@ func assemble(rules []Rule, trace bool) ([]unix.SockFilter, error) {
 	if trace {
 		deny = unix.SECCOMP_RET_TRAP
 	}
-	var p []unix.SockFilter
+	p, err := text.TrapElsewhere()
+	if err != nil {
+		return nil, err
+	}
 	stmt := func(code uint16, k uint32) { p = append(p, unix.SockFilter{Code: code, K: k}) }
 	jump := func(code uint16, k uint32, jt, jf uint8) {
 		p = append(p, unix.SockFilter{Code: code, K: k, Jt: jt, Jf: jf})

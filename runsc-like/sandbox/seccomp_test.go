@@ -18,7 +18,12 @@ import (
 // compile assembles rules for the interpreter that guests' filters run on.
 func compile(t *testing.T, rules []Rule) *bpf.Program {
 	t.Helper()
-	prog, err := assemble(rules, false)
+	return compileIn(t, rules, Text{})
+}
+
+func compileIn(t *testing.T, rules []Rule, text Text) *bpf.Program {
+	t.Helper()
+	prog, err := assemble(rules, text, false)
 	require.NoError(t, err)
 	var code []bpf.Instr
 	for _, f := range prog {
@@ -104,8 +109,40 @@ func TestAssembleRefuses(t *testing.T) {
 		{rule(1, "", Cond{Arg: 0, Not: true})},
 		{rule(1, "", Cond{Arg: 0, Mask: 1<<40 | 1, Not: true})},
 	} {
-		_, err := assemble(rules, false)
+		_, err := assemble(rules, Text{}, false)
 		require.Error(t, err)
+	}
+	for _, text := range []Text{{Lo: 0x1000}, {Lo: 0x2000, Hi: 0x1000}, {Lo: 0xffff_f000, Hi: 0x1_0000_1000}} {
+		_, err := assemble(RuntimeRules(), text, false)
+		require.Error(t, err)
+	}
+}
+
+// TestAssembleText: only calls from the sentry's text are judged by the rules; others, allowed or not, trap.
+func TestAssembleText(t *testing.T) {
+	for _, text := range []Text{{Lo: 0x401000, Hi: 0x501000}, {Lo: 0x6000_0000_1000, Hi: 0x6000_00a0_0000}, {Lo: 0x7000_8000_0000, Hi: 0x7000_ffff_f000}} {
+		p := compileIn(t, RuntimeRules(), text)
+		var args [6]uint64
+		run := func(nr int32, arch uint32, ip uint64) uint32 {
+			d := bpf.NewData(nr, arch, ip, &args)
+			return p.Run(&d)
+		}
+		for _, ip := range []uint64{text.Lo + 2, text.Lo + 0x1234, text.Hi - 1, text.Hi} { // after the instruction
+			require.EqualValues(t, unix.SECCOMP_RET_ALLOW, run(unix.SYS_FUTEX, unix.AUDIT_ARCH_X86_64, ip), "%#x", ip)
+			require.EqualValues(t, uint32(unix.SECCOMP_RET_KILL_PROCESS), run(unix.SYS_EXECVE, unix.AUDIT_ARCH_X86_64, ip), "%#x", ip)
+			require.EqualValues(t, uint32(unix.SECCOMP_RET_KILL_PROCESS), run(unix.SYS_FUTEX, unix.AUDIT_ARCH_I386, ip), "%#x", ip)
+		}
+		for _, ip := range []uint64{0, text.Lo - 1, text.Lo, text.Hi + 1, text.Lo + 1<<32, text.Lo&0xffffffff + 2 + text.Lo>>32<<33, text.Hi + 1<<32,
+			0x1000_0000_0000 + text.Lo, 0xffff_ffff_ff60_0400} {
+			if text.Lo < ip && ip <= text.Hi {
+				continue
+			}
+			for _, nr := range []int32{unix.SYS_FUTEX, unix.SYS_EXECVE, -1, 1 << 30} {
+				for _, arch := range []uint32{unix.AUDIT_ARCH_X86_64, unix.AUDIT_ARCH_I386} {
+					require.EqualValues(t, unix.SECCOMP_RET_TRAP, run(nr, arch, ip), "%#x", ip)
+				}
+			}
+		}
 	}
 }
 
@@ -160,7 +197,7 @@ func TestFilterActs(t *testing.T) {
 		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 			panic(err)
 		}
-		if err := InstallFilter(RuntimeRules(), mode == "trace"); err != nil {
+		if err := InstallFilter(RuntimeRules(), Text{}, mode == "trace"); err != nil {
 			panic(err)
 		}
 		println("confined")

@@ -101,6 +101,8 @@ func TestStatus(t *testing.T) {
 		{"do --cpus x true", 125, "gosv: do: invalid value \"x\" for flag -cpus: "},
 		{"do --platform kvm9 true", 125, "gosv: do: --platform: there is no platform \"kvm9\"; choose auto, ptrace or flat\n"},
 		{"do --platform ptrace --no-rewrite true", 125, "gosv: do: --no-rewrite: only the platform flat rewrites programs; give --platform=flat too, or leave it out\n"},
+		{"do --platform flat --interception hope true", 125, "gosv: do: --interception: there is no way of interception \"hope\"; choose auto, dispatch or seccomp\n"},
+		{"do --platform ptrace --interception seccomp true", 125, "gosv: do: --interception: only the platform flat has a choice; give --platform=flat too, or leave it out\n"},
 		{"do --cwd rel true", 125, "gosv: do: --cwd: \"rel\" is not absolute; give the path from the root of the sandbox\n"},
 		{"do --cwd /no/dir true", 125, "gosv: do: working directory /no/dir: no such file or directory\n"},
 		{"do --volume /x true", 125, "gosv: do: --volume: \"/x\" is not HOST:GUEST or HOST:GUEST:ro\n"},
@@ -164,6 +166,7 @@ func TestFlags(t *testing.T) {
 		{"strace", `$GOSV do --strace true 2>&1 >/dev/null | grep -c 'execve\|exit_group' | sed 's/[1-9][0-9]*/some/'`, "some\n"},
 		{"strace-file", `$GOSV do --strace-file s -- echo hi; grep -o 'write(1, "hi.n", 3)' s`, "hi\nwrite(1, \"hi\\n\", 3)\n"},
 		{"no-rewrite", `$GOSV do --platform=flat --no-rewrite --debug --log l2 true; grep -o 'interception.*\|rewritten.*' l2`, "interception=\"Syscall User Dispatch\" rewriting=false\nrewritten=0\n"},
+		{"interception", `$GOSV do --platform=flat --interception=seccomp --debug --log l3 true; grep -o 'interception.*' l3`, "interception=seccomp rewriting=true\n"},
 		{"log", `$GOSV do --debug --log l true; grep -c msg=filter l`, "1\n"},
 	}
 	users(t, func(t *testing.T, uid int) {

@@ -73,6 +73,26 @@ func TestPrograms(t *testing.T) {
 	}
 }
 
+// TestSeccomp runs the short form of programs that are hard on interception where the filter does it: signals, threads, code that
+// is rewritten and code that comes and goes.
+func TestSeccomp(t *testing.T) {
+	if harness.Native() || harness.Long() {
+		return
+	}
+	for _, name := range []string{"timers", "threads", "patch", "jit", "otherways"} {
+		bin, _ := build(t, filepath.Join("testdata", name+".c"))
+		for _, flags := range [][]string{{"--interception=seccomp"}, {"--interception=seccomp", "--no-rewrite"}} {
+			t.Run(name, func(t *testing.T) {
+				c := harness.Command{Args: []string{bin, "100", "vsyscall"}, Timeout: 60 * time.Second, Dir: harness.Dir(t, 0)}
+				want := c.Run(t)
+				c.Platform, c.Flags = "flat", flags
+				got := c.Run(t)
+				require.Equal(t, want.String(), got.String(), "%s\n%s", strings.Join(flags, " "), got.Stderr)
+			})
+		}
+	}
+}
+
 // collector is a file that is compiled into package main of a gosv for this test only.
 const collector = `package main
 
