@@ -20,8 +20,9 @@ import (
 //     stacks). The calls that make them ask KernelRoom first.
 //
 // Either is refused with ENOMEM when caches have been shrunk, the heap has been
-// collected and there is still no room. Some memory is then left for frames, so that
-// others can go on; and some kernel memory may always be had, so that a guest that
+// collected and there is still no room. Some memory is then left for frames, and data
+// and lasting objects (files, queues) also leave some for the others, so that somebody
+// can still start a program that removes them; and some kernel memory may always be had, so that a guest that
 // fills its memory with pages can still open a file. Frames are never refused
 // without the OOM killer, so it also ends a guest whose kernel memory grows by ways
 // that nobody asks on.
@@ -42,11 +43,11 @@ func (m *Memory) KernelBytes() int64 { return m.kcharged.Load() + m.kother.Load(
 // inUse is how many pages count for the limit.
 func (m *Memory) inUse() int64 { return m.used.Load() + m.KernelBytes()>>PageShift }
 
-// kernelShort is how many pages are missing for what the kernel has by now.
-func (m *Memory) kernelShort() int64 {
+// kernelShort is how many pages are missing for what the kernel has by now, if reserve
+// pages are to be left.
+func (m *Memory) kernelShort(reserve int64) int64 {
 	k := m.KernelBytes() >> PageShift
-	reserve := m.limit / 16
-	if k <= reserve {
+	if k <= m.limit/16 {
 		return 0
 	}
 	return m.used.Load() + k - (m.limit - reserve)
@@ -60,7 +61,7 @@ func (m *Memory) ChargeKernel(n int64) error {
 		return nil
 	}
 	m.kcharged.Add(n)
-	if m.kernelShort() <= 0 || m.makeKernelRoom() {
+	if m.kernelShort(m.limit/8) <= 0 || m.makeKernelRoom(m.limit/8) {
 		return nil
 	}
 	m.kcharged.Add(-n)
@@ -75,19 +76,27 @@ func (m *Memory) UnchargeKernel(n int64) {
 }
 
 // KernelRoom tells whether the sentry may make another object for a guest: nil, or
-// ENOMEM. See ChargeKernel for the locks.
-func (m *Memory) KernelRoom() error {
-	if m == nil || m.kernelShort() <= 0 || m.makeKernelRoom() {
+// ENOMEM. Lasting objects are those that do not go with their process. See ChargeKernel
+// for the locks.
+func (m *Memory) KernelRoom(lasting bool) error {
+	if m == nil {
+		return nil
+	}
+	reserve := m.limit / 16
+	if lasting {
+		reserve = m.limit / 8
+	}
+	if m.kernelShort(reserve) <= 0 || m.makeKernelRoom(reserve) {
 		return nil
 	}
 	return unix.ENOMEM
 }
 
 // makeKernelRoom shrinks caches until no page is missing, and reports whether it could.
-func (m *Memory) makeKernelRoom() bool {
+func (m *Memory) makeKernelRoom(reserve int64) bool {
 	m.reclaimMu.Lock()
 	defer m.reclaimMu.Unlock()
-	return m.shrinkFor(m.kernelShort)
+	return m.shrinkFor(func() int64 { return m.kernelShort(reserve) })
 }
 
 // shrinkFor asks the shrinkers until short, a number of pages, is not positive.

@@ -1,6 +1,8 @@
 package syscalls
 
 import (
+	"golang.org/x/sys/unix"
+
 	"gosv.dev/sentry"
 )
 
@@ -48,7 +50,27 @@ type Handler func(t *sentry.Task, a *[6]uint64) (uintptr, error)
 // ENOMEM when the sandbox has no memory for more.
 func makes(h Handler) Handler {
 	return func(t *sentry.Task, a *[6]uint64) (uintptr, error) {
-		if err := t.Kernel().Memory.KernelRoom(); err != nil {
+		if err := t.Kernel().Memory.KernelRoom(false); err != nil {
+			return 0, err
+		}
+		return h(t, a)
+	}
+}
+
+// keeps is makes for objects that do not go with their process.
+func keeps(h Handler) Handler {
+	return func(t *sentry.Task, a *[6]uint64) (uintptr, error) {
+		if err := t.Kernel().Memory.KernelRoom(true); err != nil {
+			return 0, err
+		}
+		return h(t, a)
+	}
+}
+
+// opens is makes, or keeps if argument number flags has O_CREAT.
+func opens(flags int, h Handler) Handler {
+	return func(t *sentry.Task, a *[6]uint64) (uintptr, error) {
+		if err := t.Kernel().Memory.KernelRoom(a[flags]&unix.O_CREAT != 0); err != nil {
 			return 0, err
 		}
 		return h(t, a)

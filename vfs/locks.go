@@ -241,7 +241,7 @@ func (f *File) SetLock(ctx Context, owner *FDTable, ofd, wait bool, fl *unix.Flo
 		f.locked.Store(true)
 	}
 	reg := f.Path.registry()
-	if !unlock && reg != nil && reg.Memory.KernelRoom() != nil {
+	if !unlock && reg != nil && reg.Memory.KernelRoom(false) != nil {
 		return unix.ENOLCK
 	}
 	l := i.fileLocks(reg)

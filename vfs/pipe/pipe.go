@@ -143,7 +143,8 @@ func lockPair(p, q *Pipe) {
 	q.mu.Lock()
 }
 
-// newPage returns a page with one reference; ENOMEM if there is no memory. p.mu is held.
+// newPage returns a page with one reference; ENOMEM if there is no memory. An empty pipe always gets
+// one: a program that writes a line does not expect to fail. p.mu is held.
 func (p *Pipe) newPage() (*page, error) {
 	for i, pg := range p.spare {
 		if pg != nil {
@@ -153,7 +154,10 @@ func (p *Pipe) newPage() (*page, error) {
 		}
 	}
 	if err := p.memory().ChargeKernel(pageSize); err != nil {
-		return nil, err
+		if !p.empty() {
+			return nil, err
+		}
+		return p.mustPage(), nil
 	}
 	pg := pagePool.Get().(*page)
 	pg.refs.Store(1)
@@ -163,12 +167,9 @@ func (p *Pipe) newPage() (*page, error) {
 // mustPage is newPage for what has been taken from somewhere and must go somewhere: it
 // may exceed the limit. p.mu is held.
 func (p *Pipe) mustPage() *page {
-	pg, err := p.newPage()
-	if err != nil {
-		p.memory().UnchargeKernel(-pageSize)
-		pg = pagePool.Get().(*page)
-		pg.refs.Store(1)
-	}
+	p.memory().UnchargeKernel(-pageSize)
+	pg := pagePool.Get().(*page)
+	pg.refs.Store(1)
 	return pg
 }
 
@@ -377,7 +378,7 @@ func (p *Pipe) SetSize(c *cred.Cred, size, limit uint64) (int, error) {
 			return 0, unix.EPERM
 		}
 		if slots > DefaultSize/pageSize {
-			if err := p.memory().KernelRoom(); err != nil {
+			if err := p.memory().KernelRoom(false); err != nil {
 				p.account(-more)
 				p.mu.Unlock()
 				return 0, err
