@@ -1,8 +1,6 @@
 package syscalls
 
 import (
-	"golang.org/x/sys/unix"
-
 	"gosv.dev/sentry"
 )
 
@@ -61,16 +59,6 @@ func makes(h Handler) Handler {
 func keeps(h Handler) Handler {
 	return func(t *sentry.Task, a *[6]uint64) (uintptr, error) {
 		if err := t.Kernel().Memory.KernelRoom(true); err != nil {
-			return 0, err
-		}
-		return h(t, a)
-	}
-}
-
-// opens is makes, or keeps if argument number flags has O_CREAT.
-func opens(flags int, h Handler) Handler {
-	return func(t *sentry.Task, a *[6]uint64) (uintptr, error) {
-		if err := t.Kernel().Memory.KernelRoom(a[flags]&unix.O_CREAT != 0); err != nil {
 			return 0, err
 		}
 		return h(t, a)

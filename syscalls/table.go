@@ -5,7 +5,7 @@ package syscalls
 var table = [...]Entry{
 	0:   {Name: "read", Support: Full, Args: "fd:fd buf:bufout n:size", Fn: h3(read)},
 	1:   {Name: "write", Support: Full, Args: "fd:fd buf:buf n:size", Fn: h3(write)},
-	2:   {Name: "open", Support: Full, Args: "path:path flags:flags/open mode:openmode", Fn: opens(1, h3(open))},
+	2:   {Name: "open", Support: Full, Args: "path:path flags:flags/open mode:openmode", Fn: makes(h3(open))},
 	3:   {Name: "close", Support: Full, Args: "fd:fd", Fn: h1(sysClose)},
 	4:   {Name: "stat", Support: Full, Args: "path:path buf:stat", Fn: h2(stat)},
 	5:   {Name: "fstat", Support: Full, Args: "fd:fd buf:stat", Fn: h2(fstat)},
@@ -260,7 +260,7 @@ var table = [...]Entry{
 	254: {Name: "inotify_add_watch", Support: Full, Args: "fd:fd path:path mask:flags/inotify", Fn: makes(h3(inotifyAddWatch))},
 	255: {Name: "inotify_rm_watch", Support: Full, Args: "fd:fd wd:int", Fn: h2(inotifyRmWatch)},
 	256: {Name: "migrate_pages", Support: Full, Args: "pid:pid maxnode:size old:ptr new:ptr", Fn: h4(migratePages)},
-	257: {Name: "openat", Support: Full, Args: "dirfd:dirfd path:path flags:flags/open mode:openmode", Fn: opens(2, h4(openat))},
+	257: {Name: "openat", Support: Full, Args: "dirfd:dirfd path:path flags:flags/open mode:openmode", Fn: makes(h4(openat))},
 	258: {Name: "mkdirat", Support: Full, Args: "dirfd:dirfd path:path mode:mode", Fn: keeps(h3(mkdirat))},
 	259: {Name: "mknodat", Support: Full, Args: "dirfd:dirfd path:path mode:mknodmode dev:dev", Fn: keeps(h4(mknodat))},
 	260: {Name: "fchownat", Support: Full, Args: "dirfd:dirfd path:path uid:int gid:int flags:flags/at", Fn: h5(fchownat)},
