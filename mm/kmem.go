@@ -61,7 +61,7 @@ func (m *Memory) ChargeKernel(n int64) error {
 		return nil
 	}
 	m.kcharged.Add(n)
-	if m.kernelShort(m.limit/8) <= 0 || m.makeKernelRoom(m.limit/8) {
+	if n <= 0 || m.kernelShort(m.limit/8) <= 0 || m.makeKernelRoom(m.limit/8) {
 		return nil
 	}
 	m.kcharged.Add(-n)

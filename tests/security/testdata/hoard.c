@@ -1,5 +1,6 @@
-// Makes the kernel keep as much as it can get of one kind, and then waits for a line: it has as many processes
-// as help, and no memory of its own. It prints how much it got, and the errno that ended it.
+// Makes the kernel keep as much as it can get of one kind, in as many processes as help, until it is refused or some
+// seconds have passed; and then waits for a line. It has no memory of its own. It prints how much it got, and the
+// errno that ended it.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -199,7 +200,7 @@ int main(int argc, char **argv) {
 		for (int k = 0; k < kinds[i].procs; k++) {
 			if (fork()) continue;
 			close(p[0]);
-			time_t end = time(0) + 20;
+			time_t end = time(0) + 6;
 			for (fails = 0; n < kinds[i].most && fails < 20 && ((n & 255) || time(0) < end); )
 				if (kinds[i].one()) n++;
 				else fails++;
