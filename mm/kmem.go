@@ -30,11 +30,12 @@ import (
 const (
 	// heapSpare is what the heap holds without a guest's doing; it is not counted.
 	heapSpare = 24 << 20
-	// heapSlack is how much garbage a large heap may hold before it is collected: the
-	// limit is enforced to within it, or a quarter of the heap.
+	// heapSlack, or a quarter of the heap, is how much a heap may grow before it is
+	// collected; less when the sandbox comes near its limit, down to minSlack: what has
+	// come since the last collection is not counted.
 	heapSlack = 64 << 20
-	minGC     = 25
-	maxGC     = 400
+	minSlack  = 4 << 20
+	maxGC     = 400 // percent: a small heap needs not be collected that soon
 )
 
 // KernelBytes is the kernel memory that counts for the limit.
@@ -182,9 +183,15 @@ func (w *heapWatch) measure() {
 	metrics.Read(w.samples)
 	heap := int64(w.samples[0].Value.Uint64() + w.samples[1].Value.Uint64())
 	w.m.kother.Store(max(0, heap-w.m.kcharged.Load()-heapSpare))
-	percent := int(min(max(heapSlack*100/max(heap, 1), minGC), maxGC))
+	slack := max(heapSlack, heap/4)
+	m, kernel := w.m, w.m.KernelBytes()
+	if kernel>>PageShift > m.limit/16 {
+		room := (m.limit-m.used.Load()+m.byKind[kindFile].Load())<<PageShift - kernel
+		slack = min(slack, max(room/2, minSlack))
+	}
+	percent := int(min(max(slack*100/max(heap, 1), 1), maxGC))
 	// Setting it stops the world.
-	if d := percent - w.percent; d < -10 || d > 10 || percent != w.percent && (percent == minGC || percent == maxGC) {
+	if d := percent - w.percent; max(d, -d) > w.percent/8 {
 		w.percent = percent
 		debug.SetGCPercent(percent)
 	}
