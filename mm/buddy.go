@@ -167,7 +167,7 @@ func (m *Memory) allocSpan(n int, k kind, raw, whole bool) (Frame, int) {
 		m.mu.Unlock()
 		return NoFrame, 0
 	}
-	room := m.limit - m.used.Load()
+	room := m.limit - m.inUse()
 	if k == kindTable {
 		// Page tables may exceed the limit a little, so that work that has
 		// begun can end; the next fault waits for memory then.
@@ -214,7 +214,7 @@ func (m *Memory) allocAt(r *reservation, idx, n int, k kind, raw bool) (f Frame,
 		return NoFrame, 0, true
 	}
 	n = min(n, r.pages()-idx, blockPages)
-	if room := m.limit - m.used.Load(); room < int64(n) {
+	if room := m.limit - m.inUse(); room < int64(n) {
 		n = max(int(room), 0)
 	}
 	f = r.base + Frame(idx)

@@ -217,7 +217,7 @@ func (as *AddressSpace) block(r *region, addr uint64, first, most int) (lo, hi u
 	case r.flags&flagNoHugePage != 0:
 		n = min(n, minPageRun)
 	}
-	if used := as.m.used.Load(); used > as.m.limit-as.m.limit/32 {
+	if used := as.m.inUse(); used > as.m.limit-as.m.limit/32 {
 		n = 1
 	} else if used > as.m.limit-as.m.limit/8 {
 		n = min(n, minPageRun)
@@ -419,7 +419,7 @@ func (as *AddressSpace) faultAnon(r *region, t *table, addr uint64, w want) erro
 		return err
 	}
 	if r.misses < manyMisses || r.around < blockPages || r.flags&(flagNoReserve|flagRandom|flagNoHugePage) != 0 ||
-		as.m.used.Load() > as.m.limit/4*3 {
+		as.m.inUse() > as.m.limit/4*3 {
 		return nil
 	}
 	// A very large region, touched at random, would take the host's last
@@ -642,7 +642,7 @@ func (as *AddressSpace) faultWrite(r *region, t *table, addr uint64, w want) err
 	if addr == r.next && r.around > 0 {
 		n = min(max(r.around*2, n), 64)
 	}
-	if w.force || as.m.used.Load() > as.m.limit-as.m.limit/16 {
+	if w.force || as.m.inUse() > as.m.limit-as.m.limit/16 {
 		n = 1
 	}
 	size := uint64(n) << PageShift

@@ -27,7 +27,7 @@ type Memory struct {
 	file   *os.File
 	size   uint64 // of the memfd, in bytes
 	frames int    // size in frames
-	limit  int64  // frames that may be in use
+	limit  int64  // frames that may be in use, with kernel memory
 
 	lin    []byte   // the whole memfd
 	refs   []uint32 // atomic; the last reference goes under mu
@@ -35,6 +35,8 @@ type Memory struct {
 	resvOf []uint32 // reservation of 16 frames; 0 is none. Guarded by mu
 
 	used      atomic.Int64 // frames with references; changed under mu
+	kcharged  atomic.Int64 // bytes of kernel memory that are charged
+	kother    atomic.Int64 // and those that are not, as measured
 	byKind    [nKinds]atomic.Int64
 	dirtyPgs  atomic.Int64 // dirty page cache pages
 	writeback atomic.Int64
@@ -293,7 +295,7 @@ func (m *Memory) AllocRun(order int) (Frame, error) {
 		if !m.makeRoom(1 << order) {
 			return NoFrame, unix.ENOMEM
 		}
-		if m.used.Load()+1<<order <= m.limit {
+		if m.inUse()+1<<order <= m.limit {
 			// There is room, and still no block: one more try, then give up.
 			f, n := m.allocSpan(1<<order, kindOther, false, true)
 			if n == 0 {
@@ -305,7 +307,7 @@ func (m *Memory) AllocRun(order int) (Frame, error) {
 }
 
 // full reports whether no frame may be allocated.
-func (m *Memory) full() bool { return m.used.Load() >= m.limit }
+func (m *Memory) full() bool { return m.inUse() >= m.limit }
 
 // Stats is a snapshot, not a consistent one.
 func (m *Memory) Stats() Stats {
@@ -319,7 +321,7 @@ func (m *Memory) Stats() Stats {
 	m.mu.Lock()
 	dirtyFree, resv := int64(m.dirtyFree), m.resvPages
 	m.mu.Unlock()
-	free := m.limit - m.used.Load()
+	free := m.limit - m.inUse()
 	return Stats{
 		Total:        pages(m.limit),
 		Free:         pages(free),
@@ -332,6 +334,7 @@ func (m *Memory) Stats() Stats {
 		Dirty:        pages(m.dirtyPgs.Load()),
 		Writeback:    pages(m.writeback.Load()),
 		Other:        pages(m.byKind[kindOther].Load()),
+		Kernel:       pages(m.KernelBytes() >> PageShift),
 		Committed:    pages(m.committed.Load()),
 		Mlocked:      pages(m.mlocked.Load()),
 		PgFault:      m.minFlt.Load() + m.majFlt.Load(),

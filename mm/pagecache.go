@@ -354,7 +354,7 @@ func (c *PageCache) fillOnce(idx int64, want int) error {
 		c.raSize = raMin
 	}
 	n := int64(max(want, int(c.raSize)))
-	if c.m.used.Load() > c.m.limit-c.m.limit/16 {
+	if c.m.inUse() > c.m.limit-c.m.limit/16 {
 		n = int64(want)
 	}
 	n = min(n, pagesOf(c.size.Load())-idx, blockPages)

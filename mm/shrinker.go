@@ -54,21 +54,13 @@ func (m *Memory) makeRoom(n int64) bool {
 	if n > m.limit {
 		return false
 	}
-	short := func() int64 { return m.used.Load() + n - m.limit }
+	short := func() int64 { return m.inUse() + n - m.limit }
 	if short() <= 0 {
 		return true
 	}
 	m.reclaimMu.Lock()
 	defer m.reclaimMu.Unlock()
-	for _, hard := range []bool{false, true} {
-		s := short()
-		if s <= 0 {
-			return true
-		}
-		// A little more than needed, so that not every page asks again.
-		m.shrink((s+min(256, m.limit/64))*PageSize, hard)
-	}
-	return short() <= 0
+	return m.shrinkFor(short)
 }
 
 // kill asks for the OOM killer.

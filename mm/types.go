@@ -63,6 +63,7 @@ type Stats struct {
 	PageTables              uint64
 	Dirty, Writeback        uint64
 	Other                   uint64 // frames of the sentry's other users
+	Kernel                  uint64 // the sentry's heap that is counted for guests
 	Committed               uint64 // Committed_AS
 	Mlocked                 uint64
 	PgFault, PgMajFault     uint64

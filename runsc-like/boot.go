@@ -159,8 +159,7 @@ func (b *booter) run() (int, error) {
 	// Guest threads are host threads that mostly wait for their stub; with as many places to
 	// run as there are processors, a wake-up would wait for the scheduler's monitor.
 	runtime.GOMAXPROCS(max(4, 2*runtime.NumCPU()))
-	// The sentry's heap is a few megabytes: let it be collected when it is some twenty, not each time it has doubled.
-	debug.SetGCPercent(400)
+	b.mem.WatchHeap()
 	b.phase("capabilities")
 	// 3. The platform.
 	p, rules, text, err := b.newPlatform(vdso)

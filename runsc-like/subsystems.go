@@ -15,7 +15,9 @@ import (
 func (b *booter) addSubsystems(cfg *sentry.Config, table *syscalls.Table) {
 	cfg.NewNetwork = func(*sentry.Kernel, *sentry.NetNamespace) (any, error) {
 		r := &netstack.Registry{}
-		r.Register(unix.AF_UNIX, unixsock.NewFamily())
+		f := unixsock.NewFamily()
+		f.Memory = cfg.Memory
+		r.Register(unix.AF_UNIX, f)
 		return r, nil
 	}
 	cfg.NewIPC = func(_ *sentry.Kernel, ns *sentry.IPCNamespace) (any, error) {

@@ -40,12 +40,14 @@ func readHardware() hardware {
 // newRegistry knows the file systems and devices of a sandbox.
 func newRegistry(mem *mm.Memory) *vfs.Registry {
 	reg := vfs.NewRegistry()
-	reg.OpenFIFO = pipe.OpenFIFO
+	reg.Memory = mem
+	reg.OpenFIFO = pipe.Opener(reg)
 	reg.Register(tmpfs.Type(mem))
 	reg.Register(tmpfs.RamfsType(mem))
 	reg.Register(devpts.Type())
 	reg.Register(overlay.Type())
 	dev.Register(reg, dev.Options{Memory: mem})
+	mem.RegisterShrinker(vfs.DentryShrinker{Registry: reg})
 	return reg
 }
 

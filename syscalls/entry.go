@@ -44,6 +44,27 @@ type Entry struct {
 // Handler is a call with untyped arguments; h0 to h6 make it from a typed function.
 type Handler func(t *sentry.Task, a *[6]uint64) (uintptr, error)
 
+// makes is for calls that make an object that the sentry keeps for the guest: they fail with
+// ENOMEM when the sandbox has no memory for more.
+func makes(h Handler) Handler {
+	return func(t *sentry.Task, a *[6]uint64) (uintptr, error) {
+		if err := t.Kernel().Memory.KernelRoom(false); err != nil {
+			return 0, err
+		}
+		return h(t, a)
+	}
+}
+
+// keeps is makes for objects that do not go with their process.
+func keeps(h Handler) Handler {
+	return func(t *sentry.Task, a *[6]uint64) (uintptr, error) {
+		if err := t.Kernel().Memory.KernelRoom(true); err != nil {
+			return 0, err
+		}
+		return h(t, a)
+	}
+}
+
 // arg are the types that an argument register can be read as: conversion truncates, as the C
 // prototype of the call does.
 type arg interface {

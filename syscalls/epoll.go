@@ -15,7 +15,7 @@ func epollCreate1(t *sentry.Task, flags uint32) (uintptr, error) {
 	if flags&^unix.EPOLL_CLOEXEC != 0 {
 		return 0, unix.EINVAL
 	}
-	return newFD(t, epoll.New(t.Cred()), flags&unix.EPOLL_CLOEXEC != 0)
+	return newFD(t, epoll.New(t.Kernel().VFS, t.Cred()), flags&unix.EPOLL_CLOEXEC != 0)
 }
 
 // epoll_create(2): the size is a hint that is not needed.

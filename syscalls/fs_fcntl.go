@@ -135,7 +135,7 @@ func fcntl(t *sentry.Task, fd int32, cmd uint32, arg uint64) (uintptr, error) {
 		if cmd == unix.F_GETPIPE_SZ {
 			return uintptr(p.Size()), nil
 		}
-		n, err := p.SetSize(uint64(uint32(arg)), pipeLimit(t))
+		n, err := p.SetSize(t.Cred(), uint64(uint32(arg)), pipeLimit(t))
 		return uintptr(n), err
 	case unix.F_ADD_SEALS:
 		return 0, tmpfs.AddSeals(f, uint32(arg))

@@ -14,7 +14,7 @@ func inotifyInit1(t *sentry.Task, flags uint32) (uintptr, error) {
 	if flags&^(unix.IN_CLOEXEC|unix.IN_NONBLOCK) != 0 {
 		return 0, unix.EINVAL
 	}
-	f, err := inotify.New(t.Cred(), flags&unix.IN_NONBLOCK)
+	f, err := inotify.New(t.Cred(), int(t.Kernel().VFS.InotifyEventsMax.Load()), flags&unix.IN_NONBLOCK)
 	if err != nil {
 		return 0, err
 	}

@@ -42,16 +42,9 @@ func pipeLimit(t *sentry.Task) uint64 {
 
 // pipe2(2)
 func pipe2(t *sentry.Task, addr usermem.Addr, flags uint32) (uintptr, error) {
-	r, w, err := pipe.NewFiles(t, flags)
+	r, w, err := pipe.NewFiles(t, t.Kernel().VFS, flags)
 	if err != nil {
 		return 0, err
-	}
-	if most := pipeLimit(t); most < pipe.DefaultSize {
-		if _, err := pipe.Of(r).SetSize(most, most); err != nil {
-			r.DecRef()
-			w.DecRef()
-			return 0, err
-		}
 	}
 	return 0, newFDs(t, r, w, flags&unix.O_CLOEXEC != 0, addr)
 }

@@ -240,7 +240,11 @@ func (f *File) SetLock(ctx Context, owner *FDTable, ofd, wait bool, fl *unix.Flo
 	if ofd {
 		f.locked.Store(true)
 	}
-	l := i.fileLocks(f.Path.registry())
+	reg := f.Path.registry()
+	if !unlock && reg != nil && reg.Memory.KernelRoom(false) != nil {
+		return unix.ENOLCK
+	}
+	l := i.fileLocks(reg)
 	var w *lockWaiter
 	for {
 		l.mu.Lock()

@@ -211,6 +211,11 @@ func (w *walker) create(flags, mode uint32) (p Path, created bool, err error) {
 		return Path{}, false, errRetry
 	}
 	defer dir.DecRef()
+	if reg := dir.registry(); reg != nil {
+		if err := reg.Memory.KernelRoom(true); err != nil {
+			return Path{}, false, err
+		}
+	}
 	di := dir.Inode()
 	h := hashName(w.last)
 	di.DirMu.Lock()

@@ -6,6 +6,9 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"gosv.dev/mm"
+	"gosv.dev/vfs/cred"
 )
 
 // DeviceOpener opens a device node: i is the node, f the file that is being made.
@@ -22,6 +25,8 @@ type Registry struct {
 	OpenFIFO FIFOOpener
 	// ForEachFS calls f with the FSContext of every task (pivot_root moves them all).
 	ForEachFS func(f func(*FSContext))
+	// Memory is what the data that files keep for guests is charged to; nil: nothing.
+	Memory *mm.Memory
 
 	// Values of /proc/sys/fs.
 	ProtectedSymlinks  atomic.Int32
@@ -32,6 +37,13 @@ type Registry struct {
 	MountMax           atomic.Int32
 	NROpen             atomic.Int32
 	PipeMaxSize        atomic.Int32
+	PipePagesSoft      atomic.Int64
+	PipePagesHard      atomic.Int64
+	EpollWatchesMax    atomic.Int64
+	InotifyEventsMax   atomic.Int32
+
+	// Users counts what the values above limit for a user.
+	Users cred.UserCounts
 
 	mu       sync.RWMutex
 	types    []*FileSystemType
@@ -63,6 +75,9 @@ func NewRegistry() *Registry {
 	r.MountMax.Store(100000)
 	r.NROpen.Store(1 << 20)
 	r.PipeMaxSize.Store(1 << 20)
+	r.PipePagesSoft.Store(16384)
+	r.EpollWatchesMax.Store(1 << 20)
+	r.InotifyEventsMax.Store(16384)
 	r.mountID.Store(20)
 	r.uniqueID.Store(1 << 31)
 	r.nsIno.Store(0xF0000000)
@@ -189,6 +204,28 @@ func (r *Registry) ShrinkDentries(n int) int {
 		freed += sb.ShrinkDentries(int(float64(n)*float64(sb.Dentries())/float64(total)) + 1)
 	}
 	return freed
+}
+
+// dentrySize is about what an unused dentry and its inode take.
+const dentrySize = 1024
+
+// DentryShrinker drops unused dentries when memory is short and there is kernel memory to
+// be had that way.
+type DentryShrinker struct{ *Registry }
+
+// Name implements mm.Shrinker.
+func (DentryShrinker) Name() string { return "dentries" }
+
+// Priority implements mm.Shrinker: after the page cache.
+func (DentryShrinker) Priority() int { return 1000 }
+
+// Shrink implements mm.Shrinker. Only the next collection of the heap frees memory, so
+// none is reported.
+func (s DentryShrinker) Shrink(target int64, hard bool) int64 {
+	if hard && s.Memory.KernelBytes() > 0 {
+		s.ShrinkDentries(int(target / dentrySize))
+	}
+	return 0
 }
 
 // Dentries is the number of cached dentries.

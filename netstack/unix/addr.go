@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"gosv.dev/mm"
 	"gosv.dev/netstack"
 	"gosv.dev/vfs"
 )
@@ -68,6 +69,8 @@ type abstractKey struct {
 
 // Family is the unix sockets of one network namespace.
 type Family struct {
+	// Memory is what messages are charged to; nil: nothing. Set before use.
+	Memory *mm.Memory
 	// DeviceIoctl handles requests for network devices (SIOCGIFCONF ...), which
 	// sockets of every family take; nil: there are none. Set before use.
 	DeviceIoctl func(ctx vfs.Context, f *vfs.File, cmd uint32, arg uint64) (uint64, error)

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"gosv.dev/mm"
 	"gosv.dev/mm/usermem"
 	"gosv.dev/netstack"
 	"gosv.dev/vfs"
@@ -17,6 +18,7 @@ import (
 type message struct {
 	next *message
 
+	mem *mm.Memory   // what the message is charged to, or nil
 	buf []byte       // the data
 	off atomic.Int64 // what has been received of it; changed under the receiver's recvMu
 
@@ -73,12 +75,32 @@ func (q *messageQueue) takeAll() *message {
 	return m
 }
 
-// Messages are reused, with their buffers, in three sizes.
-var sizes = [...]int{256, 4096, maxChunk}
+// Messages are reused, with their buffers, in some sizes.
+var sizes = [...]int{256, 1024, 4096, 12288, maxChunk}
+
+// overhead is what a message takes besides its buffer.
+const overhead = 256
 
 var pools = [len(sizes)]sync.Pool{}
 
-func newMessage(n int) *message {
+// newMessage makes a message for n bytes; ENOBUFS if mem, which may be nil, has no room for it.
+func newMessage(mem *mm.Memory, n int) (*message, error) {
+	size := n
+	for _, s := range sizes {
+		if n <= s {
+			size = s
+			break
+		}
+	}
+	if mem.ChargeKernel(int64(size)+overhead) != nil {
+		return nil, unix.ENOBUFS
+	}
+	m := pooledMessage(n)
+	m.mem = mem
+	return m, nil
+}
+
+func pooledMessage(n int) *message {
 	for i, size := range sizes {
 		if n <= size {
 			if m, ok := pools[i].Get().(*message); ok {
@@ -88,12 +110,14 @@ func newMessage(n int) *message {
 			return &message{buf: make([]byte, n, size)}
 		}
 	}
-	return &message{buf: make([]byte, n)}
+	return &message{buf: make([]byte, n, n)}
 }
 
 // free gives a message back to where it came from. Its rights have been taken.
 func (m *message) free() {
 	buf := m.buf[:0]
+	m.mem.UnchargeKernel(int64(cap(buf)) + overhead)
+	m.mem = nil
 	for i, size := range sizes {
 		if cap(buf) == size {
 			m.next, m.sender, m.from, m.rights = nil, nil, nil, nil
@@ -114,7 +138,7 @@ const (
 
 // cost is what Linux charges for a message of n bytes: its socket buffer.
 func cost(n int) int64 {
-	const overhead, info, page = 256, 320, 4096
+	const info, page = 320, 4096
 	paged := 0
 	if n > maxHead {
 		paged = min(n, (n-maxHead+page-1)&^(page-1))
@@ -203,7 +227,10 @@ func (s *Socket) send(ctx vfs.Context, src *usermem.IO, to []byte, c *netstack.C
 
 // prepare makes a message of n bytes from src, which it moves on.
 func (s *Socket) prepare(ctx vfs.Context, src *usermem.IO, n int, peer *Socket, c *netstack.Control) (*message, error) {
-	m := newMessage(n)
+	m, err := newMessage(s.family.Memory, n)
+	if err != nil {
+		return nil, err
+	}
 	if n > 0 {
 		if k, err := src.Read(m.buf); err != nil || k < n {
 			m.free()

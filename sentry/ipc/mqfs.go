@@ -228,6 +228,12 @@ func (q *mqueue) Open(vfs.Context, *vfs.Inode, *vfs.File) (vfs.FileOps, error) {
 
 // Evict implements vfs.InodeOps: nobody can reach the queue any more.
 func (q *mqueue) Evict(*vfs.Inode) {
+	q.mu.Lock()
+	for i := range q.msgs {
+		q.fs.ns.mem.UnchargeKernel(q.msgs[i].cost())
+	}
+	q.msgs = nil
+	q.mu.Unlock()
 	q.fs.mu.Lock()
 	if q.fs.bytes[q.uid] -= q.charged; q.fs.bytes[q.uid] <= 0 {
 		delete(q.fs.bytes, q.uid)

@@ -43,6 +43,9 @@ type mqMessage struct {
 	data []byte
 }
 
+// cost is the kernel memory that a message takes.
+func (m *mqMessage) cost() int64 { return int64(len(m.data)) + 64 }
+
 // mqueue is a POSIX message queue.
 type mqueue struct {
 	waitq.Queue
@@ -184,6 +187,11 @@ func (m *MQFile) Send(ctx vfs.Context, f *vfs.File, data []byte, prio uint32, de
 	if len(data) > q.msgSize {
 		return unix.EMSGSIZE
 	}
+	msg := mqMessage{prio, data}
+	mem := q.fs.ns.mem
+	if err := mem.ChargeKernel(msg.cost()); err != nil {
+		return err
+	}
 	var tell *MQNotification
 	err := q.wait(ctx, f, waitq.Writable, deadline, func() error {
 		q.mu.Lock()
@@ -197,11 +205,12 @@ func (m *MQFile) Send(ctx vfs.Context, f *vfs.File, data []byte, prio uint32, de
 		}
 		// Behind all that go before it: those of the same priority came earlier.
 		i := sort.Search(len(q.msgs), func(i int) bool { return q.msgs[i].prio >= prio })
-		q.msgs = slices.Insert(q.msgs, i, mqMessage{prio, data})
+		q.msgs = slices.Insert(q.msgs, i, msg)
 		q.bytes += len(data)
 		return nil
 	})
 	if err != nil {
+		mem.UnchargeKernel(msg.cost())
 		return err
 	}
 	q.Notify(waitq.Readable)
@@ -233,6 +242,7 @@ func (m *MQFile) Receive(ctx vfs.Context, f *vfs.File, size uint64, deadline tim
 			return unix.EAGAIN
 		}
 		data, prio = q.msgs[n-1].data, q.msgs[n-1].prio
+		q.fs.ns.mem.UnchargeKernel(q.msgs[n-1].cost())
 		q.msgs[n-1] = mqMessage{}
 		q.msgs = q.msgs[:n-1]
 		q.bytes -= len(data)

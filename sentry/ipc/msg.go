@@ -42,6 +42,9 @@ type message struct {
 	data []byte
 }
 
+// cost is the kernel memory that a message takes.
+func (m *message) cost() int64 { return int64(len(m.data)) + 64 }
+
 // msgQueue is a message queue. Its waitq.Queue is notified of messages (Readable) and
 // room (Writable).
 type msgQueue struct {
@@ -85,6 +88,9 @@ func (ns *Namespace) removeQueue(q *msgQueue) {
 	}
 	q.mu.Lock()
 	q.removed = true
+	for _, m := range q.msgs {
+		ns.mem.UnchargeKernel(m.cost())
+	}
 	q.msgs = nil
 	q.mu.Unlock()
 	q.Notify(waitq.Readable | waitq.Writable | waitq.Hup)
@@ -127,6 +133,10 @@ func (ns *Namespace) MsgSnd(ctx vfs.Context, id int32, typ int64, data []byte, f
 	if err != nil {
 		return err
 	}
+	m := &message{typ, data}
+	if err := ns.mem.ChargeKernel(m.cost()); err != nil {
+		return err
+	}
 	full := false
 	err = q.wait(ctx, waitq.Writable, func() error {
 		if err := ns.check(ctx, &q.perm, 0222); err != nil {
@@ -140,18 +150,20 @@ func (ns *Namespace) MsgSnd(ctx vfs.Context, id int32, typ int64, data []byte, f
 			}
 			return unix.EAGAIN
 		}
-		q.msgs = append(q.msgs, &message{typ, data})
+		q.msgs = append(q.msgs, m)
 		q.cbytes += n
 		q.stime, q.lspid = now(), ctx.TGID()
 		return nil
 	})
 	if full {
-		return unix.EAGAIN
+		err = unix.EAGAIN
 	}
-	if err == nil {
-		q.Notify(waitq.Readable)
+	if err != nil {
+		ns.mem.UnchargeKernel(m.cost())
+		return err
 	}
-	return err
+	q.Notify(waitq.Readable)
+	return nil
 }
 
 // find is the place of the message that typ and flags ask for, or -1. q.mu is held.
@@ -216,6 +228,9 @@ func (ns *Namespace) MsgRcv(ctx vfs.Context, id int32, size uint64, typ int64, f
 	})
 	if err != nil {
 		return 0, nil, err
+	}
+	if flags&msgCopy == 0 {
+		ns.mem.UnchargeKernel(m.cost())
 	}
 	q.Notify(waitq.Writable)
 	data = m.data

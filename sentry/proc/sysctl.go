@@ -176,6 +176,14 @@ func tabs(v ...int64) string {
 	return strings.Join(s, "\t")
 }
 
+// value64 is a large number of the registry, not negative.
+func value64(v *atomic.Int64) *sysctl {
+	return numberOf(func(vfs.Context) int64 { return v.Load() }, func(_ vfs.Context, n int64) error {
+		v.Store(n)
+		return nil
+	}, 0, math.MaxInt64)
+}
+
 // value32 is a number of the registry.
 func value32(v *atomic.Int32, lo, hi int64) *sysctl {
 	return numberOf(func(vfs.Context) int64 { return int64(v.Load()) }, func(_ vfs.Context, n int64) error {
@@ -578,8 +586,8 @@ func (s *shared) sysctls() *kernfs.Dir {
 		reg.PipeMaxSize.Store(size)
 		return nil
 	}, 1, 1<<30))
-	add("fs/pipe-user-pages-hard", kept(0, 0, math.MaxInt64))
-	add("fs/pipe-user-pages-soft", kept(16384, 0, math.MaxInt64))
+	add("fs/pipe-user-pages-hard", value64(&reg.PipePagesHard))
+	add("fs/pipe-user-pages-soft", value64(&reg.PipePagesSoft))
 	add("fs/protected_symlinks", value32(&reg.ProtectedSymlinks, 0, 1))
 	add("fs/protected_hardlinks", value32(&reg.ProtectedHardlinks, 0, 1))
 	add("fs/protected_fifos", value32(&reg.ProtectedFIFOs, 0, 2))
@@ -593,10 +601,11 @@ func (s *shared) sysctls() *kernfs.Dir {
 	add("fs/overflowgid", kept(65534, 0, 65535))
 	add("fs/aio-max-nr", constant("65536"))
 	add("fs/aio-nr", constant("0"))
-	add("fs/epoll/max_user_watches", kept(max(mem/25/160, 1), 0, math.MaxInt64))
+	reg.EpollWatchesMax.Store(max(mem/25/160, 1))
+	add("fs/epoll/max_user_watches", value64(&reg.EpollWatchesMax))
 	add("fs/inotify/max_user_instances", initLimit(cred.CountInotifyInstances))
 	add("fs/inotify/max_user_watches", initLimit(cred.CountInotifyWatches))
-	add("fs/inotify/max_queued_events", constant("16384"))
+	add("fs/inotify/max_queued_events", value32(&reg.InotifyEventsMax, 0, maxInt))
 	add("fs/mqueue/queues_max", s.ipcLimit(func(l *ipc.Limits) *atomic.Int64 { return &l.MQQueues }, 0, maxInt))
 	add("fs/mqueue/msg_max", s.ipcLimit(func(l *ipc.Limits) *atomic.Int64 { return &l.MQMessages }, 1, 65536))
 	add("fs/mqueue/msgsize_max", s.ipcLimit(func(l *ipc.Limits) *atomic.Int64 { return &l.MQMessageSize }, 128, 16<<20))

@@ -3,6 +3,7 @@
 package security
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"net"
@@ -320,4 +321,53 @@ func TestMountsOfTheHost(t *testing.T) {
 		r := do(t, uid, nil, "sh", "-c", fmt.Sprintf(`cat "%[1]s/data/f"; cmp "%[1]s/bound dir/passwd" /etc/passwd && echo same; ls "%[1]s/chroot/proc" | wc -l; ls -d /var/run/. /var/run`, dir))
 		require.Equal(t, "mountedsame\n0\n/var/run\n/var/run/.\n", r.Stdout, r.Stderr)
 	})
+}
+
+// TestHoard: what a guest makes the kernel keep counts for the sandbox's memory, so that the sentry does not grow beyond it,
+// and the sandbox goes on when the guest has come to an end.
+func TestHoard(t *testing.T) {
+	const limit, spare = 256 << 20, 150 << 20
+	prog := guest(t, "hoard")
+	for _, platform := range harness.Platforms() {
+		for _, kind := range []string{"sockets", "pipes", "msgs", "mqueues", "files", "epolls", "inodes", "xattrs", "memfds"} {
+			t.Run(platform+"/"+kind, func(t *testing.T) {
+				cmd := exec.Command(harness.Gosv(t), "do", "--platform="+platform, "--memory=256M", "--",
+					"sh", "-c", prog+" "+kind+"; ls / >/dev/null && echo answers")
+				cmd.Dir = "/"
+				in, err := cmd.StdinPipe()
+				require.NoError(t, err)
+				out, err := cmd.StdoutPipe()
+				require.NoError(t, err)
+				var errs bytes.Buffer
+				cmd.Stderr = &errs
+				require.NoError(t, cmd.Start())
+				kill := time.AfterFunc(90*time.Second, func() { cmd.Process.Kill() })
+				defer func() { kill.Stop(); cmd.Process.Kill(); cmd.Wait() }()
+				lines := bufio.NewScanner(out)
+				for lines.Scan() && lines.Text() != "ready" {
+					t.Log(lines.Text())
+				}
+				require.Equal(t, "ready", lines.Text(), errs.String())
+				pids := children(cmd.Process.Pid)
+				require.NotEmpty(t, pids)
+				require.Less(t, peak(t, pids[0]), int64(limit+spare))
+				in.Write([]byte("\n"))
+				require.True(t, lines.Scan(), errs.String())
+				require.Equal(t, "answers", lines.Text(), errs.String())
+			})
+		}
+	}
+}
+
+// peak is the most memory that a process had.
+func peak(t *testing.T, pid int) (n int64) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	require.NoError(t, err)
+	for _, line := range strings.Split(string(b), "\n") {
+		if v, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			fmt.Sscan(v, &n)
+		}
+	}
+	require.NotZero(t, n)
+	return n << 10
 }

@@ -226,7 +226,7 @@ func TestSpliceFiles(t *testing.T) {
 	text := strings.Repeat("0123456789", 20000)
 	_, err = write(c, f, text)
 	require.NoError(t, err)
-	r, w, err := pipe.NewFiles(c, unix.O_NONBLOCK)
+	r, w, err := pipe.NewFiles(c, nil, unix.O_NONBLOCK)
 	require.NoError(t, err)
 	off := int64(5)
 	n, err := pipe.Splice(c, f, &off, w, nil, 1<<20, 0)

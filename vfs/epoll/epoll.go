@@ -71,7 +71,9 @@ type Poller interface{ CanPoll() bool }
 // Epoll is the operations of an epoll file.
 type Epoll struct {
 	vfs.DefaultFileOps
-	q waitq.Queue
+	q   waitq.Queue
+	reg *vfs.Registry // whose limits hold; nil: there are none
+	uid cred.KUID     // who made it, and is charged for the items
 
 	// mu is held over changes of the interest list and while Wait looks at files.
 	mu    sync.Mutex
@@ -106,9 +108,10 @@ type item struct {
 	next, prev *item
 }
 
-// New makes an epoll file; flags may contain nothing but what belongs to the descriptor.
-func New(c *cred.Cred) *vfs.File {
-	ep := &Epoll{items: make(map[*vfs.File][]*item)}
+// New makes an epoll file; flags may contain nothing but what belongs to the descriptor. reg has the
+// limits; nil: there are none.
+func New(reg *vfs.Registry, c *cred.Cred) *vfs.File {
+	ep := &Epoll{reg: reg, uid: c.UID, items: make(map[*vfs.File][]*item)}
 	return vfs.NewAnonFile("anon_inode:[eventpoll]", ep, unix.O_RDWR, c)
 }
 
@@ -250,6 +253,10 @@ func (ep *Epoll) add(fd int32, target *vfs.File, child *Epoll, ev Event) error {
 	if ep.find(fd, target) != nil {
 		return unix.EEXIST
 	}
+	if ep.reg != nil && ep.reg.Users.Add(ep.uid, cred.UserEpollWatches, 1) > ep.reg.EpollWatchesMax.Load() {
+		ep.reg.Users.Add(ep.uid, cred.UserEpollWatches, -1)
+		return unix.ENOSPC
+	}
 	it := &item{ep: ep, file: target, fd: fd, events: ev.Events | unix.EPOLLERR | unix.EPOLLHUP, data: ev.Data}
 	ep.added++
 	it.seq = ep.added
@@ -317,6 +324,9 @@ func (ep *Epoll) forget(parent *Epoll) {
 func (ep *Epoll) remove(it *item) {
 	it.file.EventUnregister(&it.entry)
 	ep.count--
+	if ep.reg != nil {
+		ep.reg.Users.Add(ep.uid, cred.UserEpollWatches, -1)
+	}
 	ep.readyMu.Lock()
 	it.events = 0
 	ep.unlink(it)

@@ -60,7 +60,7 @@ func wait(t *testing.T, ep *vfs.File, max int, timeout time.Duration) []pair {
 }
 
 func TestTriggers(t *testing.T) {
-	ep := epoll.New(cred.Root())
+	ep := epoll.New(nil, cred.Root())
 	defer ep.DecRef()
 	a, fa := newFlag()
 	ctl := func(op int, events uint32) error {
@@ -116,7 +116,7 @@ func TestTriggers(t *testing.T) {
 
 // Few places for many ready files: all get their turn.
 func TestRoundRobin(t *testing.T) {
-	ep := epoll.New(cred.Root())
+	ep := epoll.New(nil, cred.Root())
 	defer ep.DecRef()
 	for i := range 10 {
 		f, file := newFlag()
@@ -136,17 +136,17 @@ func TestRoundRobin(t *testing.T) {
 func TestNested(t *testing.T) {
 	a, fa := newFlag()
 	defer fa.DecRef()
-	eps := []*vfs.File{epoll.New(cred.Root())}
+	eps := []*vfs.File{epoll.New(nil, cred.Root())}
 	require.NoError(t, epoll.Ctl(eps[0], unix.EPOLL_CTL_ADD, 0, fa, epoll.Event{Events: unix.EPOLLIN, Data: 9}))
 	add := func(outer, inner *vfs.File) error {
 		return epoll.Ctl(outer, unix.EPOLL_CTL_ADD, 1, inner, epoll.Event{Events: unix.EPOLLIN, Data: 1})
 	}
 	for range 4 {
-		n := epoll.New(cred.Root())
+		n := epoll.New(nil, cred.Root())
 		require.NoError(t, add(n, eps[len(eps)-1]))
 		eps = append(eps, n)
 	}
-	extra := epoll.New(cred.Root())
+	extra := epoll.New(nil, cred.Root())
 	require.Equal(t, unix.ELOOP, add(extra, eps[4])) // a chain of six
 	require.Equal(t, unix.ELOOP, add(eps[0], extra))
 	require.Equal(t, unix.ELOOP, add(eps[0], eps[3])) // a circle
@@ -171,7 +171,7 @@ func TestExclusive(t *testing.T) {
 	defer fa.DecRef()
 	woken := make(chan int, 10)
 	for i := range 3 {
-		ep := epoll.New(cred.Root())
+		ep := epoll.New(nil, cred.Root())
 		defer ep.DecRef()
 		require.NoError(t, epoll.Ctl(ep, unix.EPOLL_CTL_ADD, 0, fa, epoll.Event{Events: unix.EPOLLIN | unix.EPOLLEXCLUSIVE | unix.EPOLLET}))
 		require.Equal(t, unix.EINVAL, epoll.Ctl(ep, unix.EPOLL_CTL_MOD, 0, fa, epoll.Event{Events: unix.EPOLLIN}))
@@ -191,7 +191,7 @@ func TestExclusive(t *testing.T) {
 
 // Many threads wait on one epoll: each edge is taken by one of them, none is lost.
 func TestManyWaiters(t *testing.T) {
-	ep := epoll.New(cred.Root())
+	ep := epoll.New(nil, cred.Root())
 	defer ep.DecRef()
 	const n = 50
 	var wg sync.WaitGroup
@@ -233,7 +233,7 @@ func TestManyWaiters(t *testing.T) {
 }
 
 func TestWaitAllocs(t *testing.T) {
-	ep := epoll.New(cred.Root())
+	ep := epoll.New(nil, cred.Root())
 	defer ep.DecRef()
 	f, file := newFlag()
 	defer file.DecRef()

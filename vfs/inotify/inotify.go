@@ -26,11 +26,8 @@ import (
 	"gosv.dev/vfs/waitq"
 )
 
-// Limits of /proc/sys/fs/inotify; the number of instances and watches of a user are
-// counted in the user namespace.
+// The number of instances and watches of a user are counted in the user namespace.
 const (
-	MaxQueuedEvents = 16384
-
 	headerSize = 16
 	userBits   = unix.IN_ALL_EVENTS | unix.IN_ONLYDIR | unix.IN_DONT_FOLLOW | unix.IN_EXCL_UNLINK |
 		unix.IN_MASK_CREATE | unix.IN_MASK_ADD | unix.IN_ONESHOT | unix.IN_ISDIR | unix.IN_UNMOUNT | unix.IN_Q_OVERFLOW | unix.IN_IGNORED
@@ -56,6 +53,7 @@ type Instance struct {
 	vfs.DefaultFileOps
 	waitq.Queue
 	cred *cred.Cred
+	max  int // events in the queue; immutable
 
 	mu       sync.Mutex
 	byWD     map[int32]*vfs.Mark
@@ -67,12 +65,12 @@ type Instance struct {
 	closed   bool
 }
 
-// New makes an inotify file; flags are O_NONBLOCK or nothing. EMFILE over the user's limit.
-func New(c *cred.Cred, flags uint32) (*vfs.File, error) {
+// New makes an inotify file with room for max events; flags are O_NONBLOCK or nothing. EMFILE over the user's limit.
+func New(c *cred.Cred, max int, flags uint32) (*vfs.File, error) {
 	if err := c.UserNS.Charge(c.EUID, cred.CountInotifyInstances, 1); err != nil {
 		return nil, unix.EMFILE
 	}
-	in := &Instance{cred: c, byWD: make(map[int32]*vfs.Mark), byMark: make(map[*vfs.Mark]int32), flags: make(map[*vfs.Mark]uint32)}
+	in := &Instance{cred: c, max: max, byWD: make(map[int32]*vfs.Mark), byMark: make(map[*vfs.Mark]int32), flags: make(map[*vfs.Mark]uint32)}
 	return vfs.NewAnonFile("anon_inode:inotify", in, unix.O_RDONLY|flags&unix.O_NONBLOCK, c), nil
 }
 
@@ -203,7 +201,7 @@ func (in *Instance) put(e event) {
 	if n := len(in.queue); n > 0 && in.queue[n-1] == e {
 		return
 	}
-	if len(in.queue) >= MaxQueuedEvents {
+	if len(in.queue) >= in.max {
 		if !in.overflow {
 			in.overflow = true
 			in.queue = append(in.queue, event{wd: -1, mask: unix.IN_Q_OVERFLOW})

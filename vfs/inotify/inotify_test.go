@@ -28,6 +28,8 @@ var names = []struct {
 }
 
 // events reads and formats what there is: "wd:MASK(name)", # for a cookie.
+const maxEvents = 16384
+
 func events(t *testing.T, f *vfs.File) string {
 	buf := make([]byte, 65536)
 	dst := usermem.Bytes(buf)
@@ -68,7 +70,7 @@ func TestEvents(t *testing.T) {
 	ctx := fstest.Root()
 	must := func(err error) { t.Helper(); require.NoError(t, err) }
 	must(vfs.Mkdir(ctx, root, "dir", 0755))
-	in, err := inotify.New(cred.Root(), unix.O_NONBLOCK)
+	in, err := inotify.New(cred.Root(), maxEvents, unix.O_NONBLOCK)
 	must(err)
 	watch := func(path string, mask uint32) int32 {
 		t.Helper()
@@ -162,7 +164,7 @@ func TestEvents(t *testing.T) {
 
 	// Too many events.
 	watch("w", unix.IN_OPEN|unix.IN_MODIFY)
-	for range inotify.MaxQueuedEvents {
+	for range maxEvents {
 		fstest.Write(t, f, "1")
 		open("w", 0).DecRef()
 	}
@@ -193,7 +195,7 @@ func TestUnmount(t *testing.T) {
 	reg.Register(tmpfs.Type(mem))
 	require.NoError(t, vfs.DoMount(ctx, ns, "x", root, "m", "tmpfs", 0, ""))
 	require.NoError(t, vfs.Mkdir(ctx, root, "m/d", 0755))
-	in, err := inotify.New(cred.Root(), unix.O_NONBLOCK)
+	in, err := inotify.New(cred.Root(), maxEvents, unix.O_NONBLOCK)
 	require.NoError(t, err)
 	_, err = inotify.AddWatch(ctx, in, root, "m/d", unix.IN_OPEN)
 	require.NoError(t, err)

@@ -8,22 +8,30 @@ import (
 )
 
 // NewFiles is pipe2(2): both ends of a new pipe, whose references are the caller's.
-// flags are O_NONBLOCK, O_DIRECT, O_CLOEXEC (which is the descriptors').
-func NewFiles(ctx vfs.Context, flags uint32) (r, w *vfs.File, err error) {
+// flags are O_NONBLOCK, O_DIRECT, O_CLOEXEC (which is the descriptors'). reg has the limits; nil: there are none.
+func NewFiles(ctx vfs.Context, reg *vfs.Registry, flags uint32) (r, w *vfs.File, err error) {
 	if flags&^(unix.O_NONBLOCK|unix.O_DIRECT|unix.O_CLOEXEC|unix.O_EXCL) != 0 {
 		return nil, nil, unix.EINVAL
 	}
 	if flags&unix.O_EXCL != 0 {
 		return nil, nil, unix.ENOPKG // O_NOTIFICATION_PIPE: watch queues are not there
 	}
-	p := New()
+	p := New(reg)
 	p.unnamed = true
+	p.mu.Lock()
+	re, err := p.addEnd(ctx.Cred(), true, false)
+	if err != nil {
+		p.mu.Unlock()
+		return nil, nil, err
+	}
+	we, _ := p.addEnd(ctx.Cred(), false, true)
+	p.mu.Unlock()
 	i := vfs.NewAnonInode(unix.S_IFIFO|0600, ctx.Cred())
 	defer i.DecRef()
 	i.SetAux(p) // for those who open it through /proc/PID/fd
 	flags &= unix.O_NONBLOCK | unix.O_DIRECT
-	r = vfs.NewAnonFileInode("pipe:[]", i, p.addEnd(true, false), unix.O_RDONLY|flags&unix.O_NONBLOCK, ctx.Cred())
-	w = vfs.NewAnonFileInode("pipe:[]", i, p.addEnd(false, true), unix.O_WRONLY|flags, ctx.Cred())
+	r = vfs.NewAnonFileInode("pipe:[]", i, re, unix.O_RDONLY|flags&unix.O_NONBLOCK, ctx.Cred())
+	w = vfs.NewAnonFileInode("pipe:[]", i, we, unix.O_WRONLY|flags, ctx.Cred())
 	return r, w, nil
 }
 
@@ -37,8 +45,18 @@ func Of(f *vfs.File) *Pipe {
 
 // OpenFIFO opens the FIFO i for the access mode of f. Opening one side waits for
 // the other, unless O_NONBLOCK is set (then writing without a reader gives ENXIO)
-// or both sides are opened, or it is no FIFO but a pipe, found through /proc/PID/fd. It is the vfs.FIFOOpener of a sandbox.
+// or both sides are opened, or it is no FIFO but a pipe, found through /proc/PID/fd. It is the vfs.FIFOOpener of a sandbox
+// without limits; see Opener.
 func OpenFIFO(ctx vfs.Context, i *vfs.Inode, f *vfs.File) (vfs.FileOps, error) {
+	return open(ctx, nil, i, f)
+}
+
+// Opener is the vfs.FIFOOpener of a sandbox with its limits.
+func Opener(reg *vfs.Registry) vfs.FIFOOpener {
+	return func(ctx vfs.Context, i *vfs.Inode, f *vfs.File) (vfs.FileOps, error) { return open(ctx, reg, i, f) }
+}
+
+func open(ctx vfs.Context, reg *vfs.Registry, i *vfs.Inode, f *vfs.File) (vfs.FileOps, error) {
 	flags := f.Flags()
 	var read, write bool
 	switch flags & unix.O_ACCMODE {
@@ -51,7 +69,7 @@ func OpenFIFO(ctx vfs.Context, i *vfs.Inode, f *vfs.File) (vfs.FileOps, error) {
 	default:
 		return nil, unix.EINVAL
 	}
-	p, ok := i.Aux(func() any { return New() }).(*Pipe)
+	p, ok := i.Aux(func() any { return New(reg) }).(*Pipe)
 	if !ok {
 		return nil, unix.ENXIO
 	}
@@ -68,7 +86,11 @@ func openFIFO(ctx vfs.Context, p *Pipe, read, write, nonblock bool) (*End, error
 		p.mu.Unlock()
 		return nil, unix.ENXIO
 	}
-	e := p.addEndLocked(read, write)
+	e, err := p.addEnd(ctx.Cred(), read, write)
+	if err != nil {
+		p.mu.Unlock()
+		return nil, err
+	}
 	other, opens := p.writers, &p.writerOpens
 	if write {
 		other, opens = p.readers, &p.readerOpens

@@ -7,8 +7,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"gosv.dev/mm"
 	"gosv.dev/mm/usermem"
 	"gosv.dev/vfs"
+	"gosv.dev/vfs/cred"
 	"gosv.dev/vfs/waitq"
 )
 
@@ -22,6 +24,8 @@ const (
 	// hardMaxSize bounds the ring for callers with all rights: Linux takes up to
 	// 2 GiB, whose ring alone would be a burden to the sentry.
 	hardMaxSize = 1 << 30
+	// minSlots is what a pipe has whose maker has too many.
+	minSlots = 2
 )
 
 // page is one page of pipe data. refs counts slots that have it, in any pipe.
@@ -50,6 +54,8 @@ type slot struct {
 type Pipe struct {
 	unnamed bool // made by pipe(2); immutable
 
+	reg *vfs.Registry // whose limits hold, and whose memory is charged; nil: none. Immutable
+
 	waitq.Queue
 
 	seq uint64 // order of creation, for the order of locks; immutable
@@ -59,8 +65,9 @@ type Pipe struct {
 
 	// ring has a power of two of slots; those from tail to head (both only
 	// ever grow, modulo the ring) hold data.
-	ring       []slot
+	ring       []slot // nil while there are no ends
 	head, tail uint32
+	uid        cred.KUID // who is charged for the ring
 
 	// spare pages save the pool's cost when a pipe is written and read in turn.
 	spare [2]*page
@@ -72,9 +79,54 @@ type Pipe struct {
 
 var lastSeq atomic.Uint64
 
-// New returns an empty pipe without ends.
-func New() *Pipe {
-	return &Pipe{seq: lastSeq.Add(1), ring: make([]slot, DefaultSize/pageSize)}
+// New returns an empty pipe without ends. reg may be nil: there are no limits then.
+func New(reg *vfs.Registry) *Pipe { return &Pipe{seq: lastSeq.Add(1), reg: reg} }
+
+// begin gives a pipe without ends its ring, for a user with credentials c. ENFILE if the
+// user has too many pages of pipes. p.mu is held.
+func (p *Pipe) begin(c *cred.Cred) error {
+	slots := DefaultSize / pageSize
+	if p.reg != nil {
+		if most := int(p.reg.PipeMaxSize.Load()) / pageSize; slots > most && !c.HasInitial(unix.CAP_SYS_RESOURCE) {
+			slots = most
+		}
+		p.uid = c.UID
+		n := p.account(slots)
+		if over(n, &p.reg.PipePagesSoft) && limited(c) {
+			n = p.account(minSlots - slots)
+			slots = minSlots
+		}
+		if over(n, &p.reg.PipePagesHard) && limited(c) {
+			p.account(-slots)
+			return unix.ENFILE
+		}
+	}
+	p.ring, p.head, p.tail = make([]slot, slots), 0, 0
+	return nil
+}
+
+// account counts pages of the ring for the user, and returns how many they have.
+func (p *Pipe) account(pages int) int64 {
+	return p.reg.Users.Add(p.uid, cred.UserPipePages, int64(pages))
+}
+
+// over tells whether n pages are more than a limit, of which 0 is none.
+func over(n int64, limit *atomic.Int64) bool {
+	l := limit.Load()
+	return l != 0 && n > l
+}
+
+// limited tells whether the limits for users hold for who has c.
+func limited(c *cred.Cred) bool {
+	return !c.HasInitial(unix.CAP_SYS_RESOURCE) && !c.HasInitial(unix.CAP_SYS_ADMIN)
+}
+
+// memory is what pages are charged to, or nil.
+func (p *Pipe) memory() *mm.Memory {
+	if p.reg == nil {
+		return nil
+	}
+	return p.reg.Memory
 }
 
 func (p *Pipe) empty() bool       { return p.head == p.tail }
@@ -91,15 +143,31 @@ func lockPair(p, q *Pipe) {
 	q.mu.Lock()
 }
 
-// newPage returns a page with one reference. p.mu is held.
-func (p *Pipe) newPage() *page {
+// newPage returns a page with one reference; ENOMEM if there is no memory. An empty pipe always gets
+// one: a program that writes a line does not expect to fail. p.mu is held.
+func (p *Pipe) newPage() (*page, error) {
 	for i, pg := range p.spare {
 		if pg != nil {
 			p.spare[i] = nil
 			pg.refs.Store(1)
-			return pg
+			return pg, nil
 		}
 	}
+	if err := p.memory().ChargeKernel(pageSize); err != nil {
+		if !p.empty() {
+			return nil, err
+		}
+		return p.mustPage(), nil
+	}
+	pg := pagePool.Get().(*page)
+	pg.refs.Store(1)
+	return pg, nil
+}
+
+// mustPage is newPage for what has been taken from somewhere and must go somewhere: it
+// may exceed the limit. p.mu is held.
+func (p *Pipe) mustPage() *page {
+	p.memory().UnchargeKernel(-pageSize)
 	pg := pagePool.Get().(*page)
 	pg.refs.Store(1)
 	return pg
@@ -116,7 +184,13 @@ func (p *Pipe) put(pg *page) {
 			return
 		}
 	}
+	p.freePage(pg)
+}
+
+// freePage gives a page back that nobody has.
+func (p *Pipe) freePage(pg *page) {
 	pagePool.Put(pg)
+	p.memory().UnchargeKernel(pageSize)
 }
 
 // pop drops the slot at the tail. p.mu is held.
@@ -223,7 +297,13 @@ func (p *Pipe) writeLocked(src *usermem.IO, flags slotFlags) (int64, error) {
 		if src.Len() < pageSize {
 			n = int(src.Len())
 		}
-		pg := p.newPage()
+		pg, err := p.newPage()
+		if err != nil {
+			if done > 0 {
+				err = nil
+			}
+			return done, err
+		}
 		if _, err := readFull(src, pg.data[:n]); err != nil {
 			p.put(pg)
 			return done, err
@@ -264,7 +344,7 @@ func (p *Pipe) Size() int {
 // SetSize changes the capacity (F_SETPIPE_SZ) and returns the new one, rounded
 // up to a power of two of pages. It does not grow beyond limit, which is vfs.Registry.PipeMaxSize for
 // callers without CAP_SYS_RESOURCE.
-func (p *Pipe) SetSize(size, limit uint64) (int, error) {
+func (p *Pipe) SetSize(c *cred.Cred, size, limit uint64) (int, error) {
 	if size > 1<<31 {
 		return 0, unix.EINVAL
 	}
@@ -289,6 +369,22 @@ func (p *Pipe) SetSize(size, limit uint64) (int, error) {
 		p.mu.Unlock()
 		return slots * pageSize, nil
 	}
+	if p.reg != nil {
+		more := slots - len(p.ring)
+		n := p.account(more)
+		if more > 0 && (over(n, &p.reg.PipePagesSoft) || over(n, &p.reg.PipePagesHard)) && limited(c) {
+			p.account(-more)
+			p.mu.Unlock()
+			return 0, unix.EPERM
+		}
+		if slots > DefaultSize/pageSize {
+			if err := p.memory().KernelRoom(false); err != nil {
+				p.account(-more)
+				p.mu.Unlock()
+				return 0, err
+			}
+		}
+	}
 	ring := make([]slot, slots)
 	n := uint32(0)
 	for i := p.tail; i != p.head; i++ {
@@ -304,14 +400,13 @@ func (p *Pipe) SetSize(size, limit uint64) (int, error) {
 	return slots * pageSize, nil
 }
 
-// addEnd counts a new end.
-func (p *Pipe) addEnd(read, write bool) *End {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.addEndLocked(read, write)
-}
-
-func (p *Pipe) addEndLocked(read, write bool) *End {
+// addEnd counts a new end; p.mu is held.
+func (p *Pipe) addEnd(c *cred.Cred, read, write bool) (*End, error) {
+	if p.ring == nil {
+		if err := p.begin(c); err != nil {
+			return nil, err
+		}
+	}
 	if read {
 		p.readers++
 		p.readerOpens++
@@ -320,7 +415,7 @@ func (p *Pipe) addEndLocked(read, write bool) *End {
 		p.writers++
 		p.writerOpens++
 	}
-	return &End{Pipe: p, read: read, write: write}
+	return &End{Pipe: p, read: read, write: write}, nil
 }
 
 // dropEnd takes an end away; it wakes the other side when that is now alone.
@@ -338,13 +433,14 @@ func (p *Pipe) dropEnd(read, write bool) {
 		}
 		for i, pg := range p.spare {
 			if pg != nil {
-				pagePool.Put(pg)
+				p.freePage(pg)
 				p.spare[i] = nil
 			}
 		}
-		if len(p.ring) != DefaultSize/pageSize { // a FIFO begins anew
-			p.ring, p.head, p.tail = make([]slot, DefaultSize/pageSize), 0, 0
+		if p.reg != nil {
+			p.account(-len(p.ring))
 		}
+		p.ring = nil // a FIFO begins anew
 	}
 	alone := p.readers == 0 || p.writers == 0
 	p.mu.Unlock()

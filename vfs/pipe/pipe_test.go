@@ -12,13 +12,14 @@ import (
 
 	"gosv.dev/mm/usermem"
 	"gosv.dev/vfs"
+	"gosv.dev/vfs/cred"
 	"gosv.dev/vfs/waitq"
 )
 
 var ctx = vfs.KernelContext()
 
 func files(t *testing.T, flags uint32) (r, w *vfs.File) {
-	r, w, err := NewFiles(ctx, flags)
+	r, w, err := NewFiles(ctx, nil, flags)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		if r.Refs() > 0 {
@@ -110,19 +111,19 @@ func TestSize(t *testing.T) {
 	r, w := files(t, unix.O_NONBLOCK)
 	const maxSize = 1 << 20
 	p := Of(r)
-	n, err := p.SetSize(100000, maxSize)
+	n, err := p.SetSize(cred.Root(), 100000, maxSize)
 	require.NoError(t, err)
 	require.Equal(t, 131072, n)
 	_, err = write(w, make([]byte, 131072))
 	require.NoError(t, err)
-	_, err = p.SetSize(65536, maxSize)
+	_, err = p.SetSize(cred.Root(), 65536, maxSize)
 	require.Equal(t, unix.EBUSY, err)
-	_, err = p.SetSize(maxSize+1, maxSize)
+	_, err = p.SetSize(cred.Root(), maxSize+1, maxSize)
 	require.Equal(t, unix.EPERM, err)
-	n, err = p.SetSize(maxSize+1, math.MaxUint64)
+	n, err = p.SetSize(cred.Root(), maxSize+1, math.MaxUint64)
 	require.NoError(t, err)
 	require.Equal(t, 2*maxSize, n)
-	_, err = p.SetSize(1<<31+1, math.MaxUint64)
+	_, err = p.SetSize(cred.Root(), 1<<31+1, math.MaxUint64)
 	require.Equal(t, unix.EINVAL, err)
 }
 
@@ -190,7 +191,7 @@ func TestBlocking(t *testing.T) {
 }
 
 func TestFIFO(t *testing.T) {
-	p := New()
+	p := New(nil)
 	_, err := openFIFO(ctx, p, false, true, true)
 	require.Equal(t, unix.ENXIO, err)
 	e, err := openFIFO(ctx, p, true, false, true)
@@ -217,7 +218,7 @@ func TestFIFO(t *testing.T) {
 }
 
 func BenchmarkPingPong(b *testing.B) {
-	r, w, _ := NewFiles(ctx, unix.O_NONBLOCK)
+	r, w, _ := NewFiles(ctx, nil, unix.O_NONBLOCK)
 	buf := make([]byte, 1)
 	b.ReportAllocs()
 	for b.Loop() {

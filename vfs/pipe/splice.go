@@ -93,6 +93,9 @@ func (p *Pipe) grow() {
 	if !p.full() {
 		return
 	}
+	if p.reg != nil {
+		p.account(len(p.ring))
+	}
 	ring := make([]slot, 2*len(p.ring))
 	n := uint32(0)
 	for i := p.tail; i != p.head; i++ {
@@ -114,7 +117,7 @@ func (p *Pipe) unread(b []byte) {
 			n = pageSize
 		}
 		p.grow()
-		pg := p.newPage()
+		pg := p.mustPage()
 		copy(pg.data[:], b[len(b)-n:])
 		b = b[:len(b)-n]
 		p.tail--
@@ -129,7 +132,7 @@ func (p *Pipe) force(b []byte) {
 	p.mu.Lock()
 	for len(b) > 0 {
 		p.grow()
-		pg := p.newPage()
+		pg := p.mustPage()
 		n := copy(pg.data[:], b)
 		b = b[n:]
 		p.push(slot{pg: pg, n: n})

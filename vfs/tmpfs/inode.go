@@ -27,7 +27,12 @@ type node struct {
 }
 
 // Evict implements vfs.InodeOps.
-func (n *node) Evict(*vfs.Inode) { n.fs.inodes.Add(-1) }
+func (n *node) Evict(*vfs.Inode) {
+	n.fs.inodes.Add(-1)
+	if n.xattrBytes != 0 {
+		n.fs.mem.UnchargeKernel(int64(n.xattrBytes))
+	}
+}
 
 // SetAttr implements vfs.InodeOps.
 func (n *node) SetAttr(_ vfs.Context, i *vfs.Inode, a *vfs.SetAttr) error {
@@ -121,6 +126,10 @@ func (n *node) SetXattr(_ vfs.Context, i *vfs.Inode, name string, value []byte, 
 		n.xattrMu.Unlock()
 		return unix.ENOSPC
 	}
+	if err := n.fs.mem.ChargeKernel(int64(total - n.xattrBytes)); err != nil {
+		n.xattrMu.Unlock()
+		return err
+	}
 	if n.xattrs == nil {
 		n.xattrs = make(map[string][]byte)
 	}
@@ -163,7 +172,9 @@ func (n *node) removeXattr(name string) bool {
 	defer n.xattrMu.Unlock()
 	v, ok := n.xattrs[name]
 	if ok {
-		n.xattrBytes -= len(v) + len(name) + 32
+		less := len(v) + len(name) + 32
+		n.xattrBytes -= less
+		n.fs.mem.UnchargeKernel(int64(less))
 		delete(n.xattrs, name)
 	}
 	return ok
