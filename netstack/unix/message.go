@@ -110,7 +110,7 @@ func pooledMessage(n int) *message {
 			return &message{buf: make([]byte, n, size)}
 		}
 	}
-	return &message{buf: make([]byte, n, n)}
+	return &message{buf: make([]byte, n)}
 }
 
 // free gives a message back to where it came from. Its rights have been taken.
