@@ -101,9 +101,11 @@ type Forker interface {
 	Lend(child AddressSpace) error
 }
 
-// A Sleeper is a Context that wants to know that its thread goes to sleep, as it will not run guest code for a while.
+// A Sleeper is a Context that wants to know when its thread goes to sleep, as it will not run guest code for a while, and wakes up.
+// The context's goroutine calls both.
 type Sleeper interface {
 	Sleep()
+	Wake()
 }
 
 // A Mover is an AddressSpace that can give up a faster way to run guest code, of which the program would see more than of

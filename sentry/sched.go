@@ -143,6 +143,9 @@ func (t *Task) sleepBegin(interruptible bool) {
 
 func (t *Task) sleepEnd() {
 	t.k.beginRunning()
+	if t.asleep != nil {
+		t.asleep.Wake()
+	}
 	t.state.Store(taskRunning)
 	t.since.Store(t.k.acct())
 	t.rseq.since.Store(t.k.acct())

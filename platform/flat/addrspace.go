@@ -56,6 +56,11 @@ func (as *addressSpace) Reserve(lo, hi uint64) error {
 		why = "too many processes"
 	case as.place.hi == 0:
 		why = "a fork"
+	case len(as.contexts) == 0 && len(as.stack) == 1:
+		// Nothing runs here yet: it may have them when who has them sleeps.
+		as.missing = append(as.missing, span{lo, hi})
+		as.turn.Store(nil)
+		return nil
 	}
 	return as.move(why)
 }
@@ -94,15 +99,15 @@ func (as *addressSpace) Map(addr, length, off uint64, prot platform.Prot) error 
 	if as.moved.Load() {
 		return as.stub.Map(addr, length, off, prot)
 	}
+	if as.turn.Load() != as {
+		as.maps.Map(addr, addr+length, off, prot)
+		return nil
+	}
 	if why := as.refuses(addr, addr+length); why != "" {
 		if err := as.move(why); err != nil {
 			return err
 		}
 		return as.stub.Map(addr, length, off, prot)
-	}
-	if as.turn.Load() != as {
-		as.maps.Map(addr, addr+length, off, prot)
-		return nil
 	}
 	e := as.hostShow(addr, length, off, prot)
 	if e == unix.ENOMEM {

@@ -29,6 +29,9 @@ type context struct {
 
 	answers *[256]answer
 
+	asleep atomic.Bool   // see platform.Sleeper
+	sleeps atomic.Uint32 // how often it was
+
 	watch     *atomic.Uint32 // see platform.Watcher
 	watchMask uint32
 

@@ -36,11 +36,13 @@ type Platform struct {
 	text  *textMemory
 	way   Interception
 
+	acquirers        atomic.Int32 // address spaces that wait for others to sleep
 	moves, rewritten atomic.Int64
 	o                Options
 
 	mu     sync.Mutex
-	blocks []byte // of vcpus, not used yet
+	blocks []byte        // of vcpus, not used yet
+	slept  chan struct{} // closed when a context goes to sleep; nil while nobody has asked
 	places places
 }
 

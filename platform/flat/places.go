@@ -3,6 +3,7 @@ package flat
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 
 	"github.com/tidwall/btree"
@@ -111,6 +112,47 @@ func (l *places) claim(h *home, lo, hi uint64) bool {
 		l.taken.Set(g.lo, taken{g.hi, h})
 	}
 	return true
+}
+
+// rivals are the others who have a part of [lo, hi).
+func (l *places) rivals(h *home, lo, hi uint64) []*home {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var all []*home
+	l.taken.Descend(hi-1, func(_ uint64, t taken) bool {
+		if t.hi <= lo {
+			return false
+		}
+		if t.by != h && !slices.Contains(all, t.by) {
+			all = append(all, t.by)
+		}
+		return true
+	})
+	return all
+}
+
+// has is which ranges with a part in [lo, hi) are h's.
+func (l *places) has(h *home, lo, hi uint64) []span {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var all []span
+	l.taken.Descend(hi-1, func(at uint64, t taken) bool {
+		if t.hi <= lo {
+			return false
+		}
+		if t.by == h {
+			all = append(all, span{at, t.hi})
+		}
+		return true
+	})
+	return all
+}
+
+// give makes a range that has an owner somebody else's.
+func (l *places) give(s span, to *home) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.taken.Set(s.lo, taken{s.hi, to})
 }
 
 // release unmaps and gives back what h has, and calls gone in between. Nobody else can have the addresses meanwhile.

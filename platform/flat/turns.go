@@ -1,6 +1,7 @@
 package flat
 
 import (
+	"fmt"
 	"runtime"
 	"slices"
 	"sync"
@@ -16,6 +17,9 @@ import (
 // child and does not run until it has them back: when the child has exec'd or exited, or has moved to a stub because it has gone
 // to sleep or takes long.
 
+// Programs that are linked at fixed addresses have them one at a time too, without being a family: one whose threads all sleep (a
+// compiler's driver that waits for the compiler) gives the addresses up to another one that wants to run there.
+
 // home is the addresses of a family: of a program, and of its forked children that run where it does.
 type home struct {
 	mu      sync.Mutex
@@ -27,9 +31,13 @@ type home struct {
 	// stack is who can run here; the last one does, and the host shows its memory. Whoever is before it has lent to
 	// the one behind.
 	stack   []*addressSpace
-	turn    atomic.Pointer[addressSpace] // the last of stack
+	turn    atomic.Pointer[addressSpace] // the last of stack; nil if it does not run because addresses are missing
 	changed chan struct{}                // closed when turn changes, or the last of stack goes to sleep
 	textGen atomic.Uint64                // counts turns, and rewritten pages that became what they were
+
+	// missing is addresses that the last of stack needs and somebody else has; host is what the host shows meanwhile.
+	missing []span
+	host    shown.Map
 
 	// failures is how many children in a row had to give the addresses back; for skip forks nothing is lent.
 	failures, skip int
@@ -38,6 +46,10 @@ type home struct {
 const (
 	// lendTime is how long a parent waits for its addresses when it could run.
 	lendTime = time.Millisecond
+	// missingTime is how long a program waits for addresses that another one has, and patience how long that one must have slept, unless it has
+	// gone to sleep since the waiting began.
+	missingTime = 300 * time.Microsecond
+	patience    = 200 * time.Microsecond
 	// mostSkipped is for how many forks, at most, nothing is lent because it was in vain.
 	mostSkipped = 64
 )
@@ -134,6 +146,9 @@ func (as *addressSpace) replace(old *shown.Map) error {
 // leave ends the presence of an address space whose contexts do not run here any more, or will fault if they do. mu is held.
 func (as *addressSpace) leave() error {
 	defer as.maps.Clear()
+	if as.turn.Load() == nil {
+		as.maps = as.host // others have the rest
+	}
 	i := slices.Index(as.stack, as)
 	if i < 0 {
 		return nil // it was never lent what it was made for, or has gone
@@ -172,6 +187,9 @@ func (as *addressSpace) await() error {
 		case !slices.Contains(as.stack, as):
 			defer as.mu.Unlock()
 			return as.move("a fork that had ended")
+		case as.turn.Load() == nil:
+			as.mu.Unlock()
+			return as.acquire()
 		case as.turn.Load().asleep:
 			return as.takeBack()
 		}
@@ -196,7 +214,7 @@ func (as *addressSpace) await() error {
 // takeBack has everybody move to whom as has lent. mu is held, and given up.
 func (as *addressSpace) takeBack() error {
 	defer as.mu.Unlock()
-	for !as.moved.Load() && as.turn.Load() != as {
+	for !as.moved.Load() && as.turn.Load() != as && as.turn.Load() != nil {
 		as.failures++
 		as.skip = min(1<<min(as.failures, 16)-2, mostSkipped)
 		if err := as.turn.Load().move("a fork that goes on"); err != nil {
@@ -250,8 +268,136 @@ func (as *addressSpace) awake() {
 	as.mu.Unlock()
 }
 
+// acquire returns when as has the addresses that it is missing, or has moved.
+func (as *addressSpace) acquire() error {
+	p := as.p
+	p.acquirers.Add(1)
+	defer p.acquirers.Add(-1)
+	begin := time.Now()
+	timer := time.NewTimer(missingTime)
+	defer timer.Stop()
+	slept := map[*home]uint64{}
+	for last := false; ; {
+		ch := p.nextSleep()
+		as.mu.Lock()
+		n := len(as.stack)
+		if as.moved.Load() || as.turn.Load() != nil || n == 0 || as.stack[n-1] != as {
+			as.mu.Unlock()
+			return nil // another thread was faster; await looks again
+		}
+		if as.tryAcquire(slept, time.Since(begin) >= patience) {
+			defer as.mu.Unlock()
+			as.turn.Store(as)
+			as.textGen.Add(1)
+			old := as.host
+			as.missing, as.host = nil, shown.Map{}
+			if err := as.replace(&old); err != nil {
+				return as.move("too many host mappings")
+			}
+			return nil
+		}
+		if last {
+			defer as.mu.Unlock()
+			return as.move("addresses that are taken")
+		}
+		as.mu.Unlock()
+		select {
+		case <-ch:
+		case <-timer.C:
+			last = true
+		}
+	}
+}
+
+// tryAcquire makes what is missing as's, as far as it can be had now, and tells whether that is all. slept is what it knows of the
+// others from the times before. mu is held.
+func (as *addressSpace) tryAcquire(slept map[*home]uint64, patient bool) bool {
+	for len(as.missing) > 0 {
+		s := as.missing[0]
+		for _, r := range as.p.places.rivals(as.home, s.lo, s.hi) {
+			if !r.giveUp(as.home, s, slept, patient) {
+				return false
+			}
+		}
+		if !as.p.places.claim(as.home, s.lo, s.hi) {
+			return false
+		}
+		as.missing = as.missing[1:]
+	}
+	return true
+}
+
+// giveUp gives the addresses in s to another home if nobody needs them for the moment: all threads sleep, and have gone to sleep
+// since slept was noted, or the other has waited long enough. No lock of this home is held, but the other's mu: two that
+// want something from each other do not wait.
+func (h *home) giveUp(to *home, s span, slept map[*home]uint64, patient bool) bool {
+	if !h.mu.TryLock() {
+		return false
+	}
+	defer h.mu.Unlock()
+	as := h.turn.Load()
+	if as == nil || len(h.stack) != 1 || as.inZones(s.lo, s.hi) {
+		return false
+	}
+	var sleeps uint64
+	asleep := true
+	for _, c := range as.contexts {
+		sleeps += uint64(c.sleeps.Load())
+		asleep = asleep && c.asleep.Load()
+	}
+	before, known := slept[h]
+	if !known {
+		slept[h], before = sleeps, sleeps
+	}
+	if !asleep || sleeps == before && !patient {
+		return false
+	}
+	mine := as.p.places.has(h, s.lo, s.hi)
+	for _, m := range mine {
+		if m.lo < h.place.hi && h.place.lo < m.hi || as.inZones(m.lo, m.hi) {
+			return false
+		}
+	}
+	h.turn.Store(nil)
+	h.textGen.Add(1)
+	as.expel()
+	h.host = as.maps.Clone()
+	for _, m := range mine {
+		as.maps.Each(m.lo, m.hi, func(lo, hi uint64) {
+			as.restore(lo, hi, false)
+			if e := as.hide(lo, hi); e != 0 {
+				panic(fmt.Sprintf("flat: taking the addresses of a process: %v", e))
+			}
+		})
+		h.host.Unmap(m.lo, m.hi)
+		h.missing = append(h.missing, m)
+		as.p.places.give(m, to)
+	}
+	return true
+}
+
+// nextSleep is closed when a context goes to sleep.
+func (p *Platform) nextSleep() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.slept == nil {
+		p.slept = make(chan struct{})
+	}
+	return p.slept
+}
+
 // Sleep implements platform.Sleeper.
 func (c *context) Sleep() {
+	c.sleeps.Add(1)
+	c.asleep.Store(true)
+	if c.p.acquirers.Load() != 0 {
+		c.p.mu.Lock()
+		if c.p.slept != nil {
+			close(c.p.slept)
+			c.p.slept = nil
+		}
+		c.p.mu.Unlock()
+	}
 	as := c.as
 	if as == nil || !as.borrows.Load() || as.moved.Load() {
 		return
@@ -261,3 +407,6 @@ func (c *context) Sleep() {
 	as.wakeLenders()
 	as.mu.Unlock()
 }
+
+// Wake implements platform.Sleeper.
+func (c *context) Wake() { c.asleep.Store(false) }

@@ -28,6 +28,9 @@ func (m *Map) Len() int { return m.tree.Len() }
 // Clear forgets all.
 func (m *Map) Clear() { m.tree.Clear() }
 
+// Clone is a copy.
+func (m *Map) Clone() Map { return Map{*m.tree.Copy()} }
+
 // Scan calls f for each mapping, in order, until it returns false.
 func (m *Map) Scan(f func(lo uint64, v Mapping) bool) { m.tree.Scan(f) }
 
