@@ -213,6 +213,13 @@ TEXT ·saveInit(SB), NOSPLIT, $0-16
 	VZEROUPPER
 	RET
 
+// func exchange(p *uint32, v uint32): stores, behind a memory barrier.
+TEXT ·exchange(SB), NOSPLIT, $0-12
+	MOVQ p+0(FP), AX
+	MOVL v+8(FP), CX
+	XCHGL CX, (AX)
+	RET
+
 // func enter(v *vcpu): runs guest code until something stops it. It returns by what leave and fromSignal do.
 TEXT ·enter(SB), NOSPLIT|NOFRAME, $0-8
 	MOVQ v+0(FP), R8

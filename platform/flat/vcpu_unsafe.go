@@ -84,6 +84,7 @@ func cpuid(leaf, sub uint32) (a, b, c, d uint32)
 func packFP(fp, image uintptr, avx512, mask uint64)
 func saveInit(image uintptr, mask uint64)
 func enter(v *vcpu)
+func exchange(p *uint32, v uint32)
 func sentryText() (lo, hi uintptr)
 func textAddrs() (lo, hi, answer, answered, leave, sigentry, restorer uintptr)
 
@@ -231,8 +232,9 @@ func (c *context) enter(st *arch.State) bool {
 	}
 	v.event = eventRetry
 	// Who interrupts sets the flag, or a bit of the watched word, and then looks for a thread: the exchange is the barrier between the two.
-	atomic.SwapUint32(&c.tid, uint32(v.tid))
-	if c.interrupt == 0 && c.watch.Load()&c.watchMask == 0 {
+	// (Not with package atomic: for the race detector that is calls which may grow the stack.)
+	exchange(&c.tid, uint32(v.tid))
+	if c.interrupt == 0 && *(*uint32)(unsafe.Pointer(c.watch))&c.watchMask == 0 {
 		enter(v)
 	}
 	c.tid = 0
