@@ -43,5 +43,11 @@
 // The host's threads have x87 and whatever else is not saved by hand in its initial state while the sentry runs; vector registers are
 // free. A guest that uses what is not saved by hand (XGETBV tells) pays for XSAVE.
 //
-// Lock order: Platform.mu and addressSpace.mu are never held together but Platform.mu inside addressSpace.mu; the stubs' locks are inside both.
+// # Addresses
+//
+// All processes share the sentry's. A program gets a place of its own at exec; who has the addresses of another one (the child of a fork, a second
+// program linked at the same address) takes turns with it (turns.go) or moves.
+//
+// Lock order: home.mu, then places.mu or Platform.mu; the stubs' locks are inside all. The mu of two homes is never waited for: who
+// wants the addresses of another home tries its lock.
 package flat
