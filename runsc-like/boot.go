@@ -28,6 +28,7 @@ import (
 	"gosv.dev/vfs"
 	"gosv.dev/vfs/cred"
 	"gosv.dev/vfs/host"
+	"gosv.dev/vfs/waitq"
 )
 
 // boot is the sentry's process: it confines itself, makes the kernel, runs the program and returns an exit
@@ -160,6 +161,9 @@ func (b *booter) run() (int, error) {
 	// run as there are processors, a wake-up would wait for the scheduler's monitor.
 	runtime.GOMAXPROCS(max(4, 2*runtime.NumCPU()))
 	b.mem.WatchHeap()
+	if err := waitq.StartAlarms(); err != nil {
+		return 0, err
+	}
 	b.phase("capabilities")
 	// 3. The platform.
 	p, rules, text, err := b.newPlatform(vdso)

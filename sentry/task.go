@@ -333,6 +333,7 @@ func (t *Task) block(ch <-chan struct{}, b *waitq.Bell, timeout time.Duration, i
 	if timeout > 0 {
 		timer := time.NewTimer(timeout)
 		defer timer.Stop()
+		waitq.Expect(timeout)
 		expired = timer.C
 	}
 	t.sleepBegin(intr&workSignal != 0)

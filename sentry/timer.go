@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"gosv.dev/vfs/waitq"
 )
 
 // Timers of a process: the three interval timers, POSIX timers and the limit of processor time. All state
@@ -236,7 +238,9 @@ func (pt *PosixTimer) planLocked() {
 		return
 	}
 	gen := pt.gen
-	pt.timer = time.AfterFunc(time.Duration(max(pt.expiry-pt.now(), 0)), func() {
+	d := time.Duration(max(pt.expiry-pt.now(), 0))
+	waitq.Expect(d)
+	pt.timer = time.AfterFunc(d, func() {
 		sh := pt.proc.lockSig()
 		defer sh.mu.Unlock()
 		if pt.gen == gen {
@@ -531,7 +535,9 @@ func (ts *processTimers) planRealLocked() {
 		return
 	}
 	gen := ts.realGen
-	ts.real = time.AfterFunc(time.Duration(max(ts.realAt-nanotime(), 0)), func() {
+	d := time.Duration(max(ts.realAt-nanotime(), 0))
+	waitq.Expect(d)
+	ts.real = time.AfterFunc(d, func() {
 		p := ts.proc
 		sh := p.lockSig()
 		defer sh.mu.Unlock()

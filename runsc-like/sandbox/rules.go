@@ -41,6 +41,7 @@ func RuntimeRules() []Rule {
 
 	// Where the vDSO falls back. adjtimex only tells: changing the clock needs a capability.
 	rules = append(rules, allow(clocks, unix.SYS_CLOCK_GETTIME, unix.SYS_ADJTIMEX, unix.SYS_GETRANDOM)...)
+	rules = append(rules, allow("timers that are on time", unix.SYS_TIMERFD_SETTIME)...)
 
 	rules = append(rules, allow(files,
 		unix.SYS_READ, unix.SYS_WRITE, unix.SYS_PREAD64, unix.SYS_PWRITE64, unix.SYS_CLOSE,

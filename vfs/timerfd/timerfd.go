@@ -112,6 +112,7 @@ func (t *Timer) schedule(now int64) {
 		// The host's clock may be set: look again from time to time.
 		d = time.Second
 	}
+	waitq.Expect(d)
 	if t.timer == nil {
 		t.timer = time.AfterFunc(d, t.fire)
 	} else {
