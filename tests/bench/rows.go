@@ -55,6 +55,7 @@ var operations = [][2]string{
 	{"pipe-threads", "pipe round trip, two threads"},
 	{"pipe-processes", "pipe round trip, two processes"},
 	{"futex", "futex round trip, two threads"},
+	{"sleep", "nanosleep of 50 us"},
 	{"thread-join", "thread create, join"},
 	{"fork-wait", "fork, exit, wait"},
 	{"vfork-exec", "vfork, exec of a small program, wait"},

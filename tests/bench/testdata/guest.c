@@ -42,6 +42,7 @@ static void wake_none(void) {
 	static uint32_t nobody;
 	if (syscall(SYS_futex, &nobody, FUTEX_WAKE_PRIVATE, 1, 0, 0, 0)) die("futex");
 }
+static void doze(void) { nanosleep(&(struct timespec){0, 50000}, 0); }
 static void yield(void) { sched_yield(); }
 static void read_event(void) {
 	uint64_t v;
@@ -243,6 +244,7 @@ static struct {
 	{"pipe-threads", need_thread, pipe_round},
 	{"pipe-processes", need_process, pipe_round},
 	{"futex", need_futex, futex_round},
+	{"sleep", 0, doze},
 	{"thread-join", 0, thread_join},
 	{"fork-wait", 0, fork_wait},
 	{"vfork-exec", 0, vfork_exec},
