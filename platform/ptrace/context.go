@@ -271,10 +271,29 @@ func (c *context) run(as *addressSpace, st *arch.State, step bool) (platform.Eve
 				return platform.Event{}, e
 			}
 			return c.fault(as, st, sig), nil
+		case sig == unix.SIGSYS:
+			if e := getSiginfo(c.tid, &c.si); e != 0 {
+				return platform.Event{}, c.failed(gone(c.tid, "PTRACE_GETSIGINFO", e))
+			}
+			if c.si.Code != sysSeccomp {
+				continue // sent by somebody on the host
+			}
+			// A call of the vsyscall page: the host has returned from it, with the number in RAX.
+			if e := c.stopped(st); e != nil {
+				return platform.Event{}, e
+			}
+			st.Orig_rax, st.Rax = st.Rax, enosys
+			return platform.Event{Kind: platform.Syscall}, nil
 		}
 		// Any other signal was sent by somebody on the host: guests have no part in it.
 	}
 }
+
+const (
+	sysSeccomp   = 1 // code of SIGSYS
+	enosys       = ^uint64(unix.ENOSYS) + 1
+	vsyscallPage = 0xffffffffff600000
+)
 
 // stopped reads the registers at a stop that is no system call.
 func (c *context) stopped(st *arch.State) error {

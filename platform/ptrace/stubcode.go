@@ -99,14 +99,21 @@ func stubFilter() []unix.SockFilter {
 		kill  = unix.SECCOMP_RET_KILL_PROCESS
 		allow = unix.SECCOMP_RET_ALLOW
 		trace = unix.SECCOMP_RET_TRACE
+		trap  = unix.SECCOMP_RET_TRAP
 	)
 	p := []unix.SockFilter{
 		{Code: ld, K: 4}, // arch
 		{Code: jeq, K: unix.AUDIT_ARCH_X86_64, Jt: 1},
 		{Code: ret, K: kill},
 		{Code: ld, K: ipHi},
-		{Code: jeq, K: stubBase >> 32, Jt: 1},
+		{Code: jeq, K: stubBase >> 32, Jt: 6},
+		// A call of the vsyscall page, where the host emulates that, is no system call to PTRACE_SYSEMU.
+		{Code: jeq, K: vsyscallPage >> 32, Jf: 3},
+		{Code: ld, K: ipLo},
+		{Code: and, K: 0xfffff000},
+		{Code: jeq, K: vsyscallPage & 0xffffffff, Jt: 1},
 		{Code: ret, K: kill},
+		{Code: ret, K: trap},
 		{Code: ld, K: ipLo},
 		{Code: and, K: 0xfffff000},
 		{Code: jeq, K: stubBase & 0xffffffff, Jt: 1},
