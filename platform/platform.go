@@ -151,9 +151,11 @@ type Event struct {
 	Addr   uint64 // Fault, Exception: si_addr
 }
 
-// A Parker is a Context that keeps its goroutine on one host thread, and therefore sleeps and is
+// A Parker is a Context that keeps its goroutine on one host thread, always or at times, and then sleeps and is
 // woken faster by itself than by the Go scheduler.
 type Parker interface {
+	// Parks tells whether Park is the way to sleep now, which changes in Switch only. Only the context's goroutine calls it.
+	Parks() bool
 	// Park sleeps until Unpark or for a time, without end if it is negative. It may return early, and
 	// returns at once if Unpark was called since it returned last. Only the context's goroutine calls it.
 	Park(timeout time.Duration)

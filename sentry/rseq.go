@@ -167,7 +167,7 @@ func (t *Task) Yield() {
 		t.rseqSleep()
 		return
 	}
-	if t.parker != nil {
+	if t.parks() {
 		// Its goroutine has a host thread of its own: for the Go scheduler to run another it would have to change threads twice.
 		unix.Syscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
 		return

@@ -38,7 +38,7 @@ type Task struct {
 	proc    *Process
 	ctx     platform.Context
 	answers answers
-	parker  platform.Parker  // ctx, if it sleeps best by itself
+	parker  platform.Parker  // ctx, if it can sleep by itself
 	asleep  platform.Sleeper // ctx, if it wants to know
 	sleeper waitq.Sleeper    // wakes parker
 	tracing taskTrace        // guest ptrace(2) state; has its own rules, see ptrace.go
@@ -305,6 +305,9 @@ func (t *Task) setContext(c platform.Context) {
 	}
 }
 
+// parks tells whether the task sleeps by its parker.
+func (t *Task) parks() bool { return t.parker != nil && t.parker.Parks() }
+
 // blockKillable is Block for waits that only death interrupts.
 func (t *Task) blockKillable(ch <-chan struct{}, timeout time.Duration) error {
 	return t.block(ch, nil, timeout, workKill)
@@ -326,7 +329,7 @@ func (t *Task) block(ch <-chan struct{}, b *waitq.Bell, timeout time.Duration, i
 	if timeout == 0 {
 		return unix.ETIMEDOUT
 	}
-	if t.parker != nil && (b != nil || ch == nil) {
+	if t.parks() && (b != nil || ch == nil) {
 		return t.parkFor(b, timeout, intr)
 	}
 	var expired <-chan time.Time

@@ -3,6 +3,7 @@ package flat
 import (
 	"encoding/binary"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -270,6 +271,19 @@ func (c *context) switchStub(as *addressSpace, st *arch.State, step bool) (platf
 		atomic.StoreUint32(&c.interrupt, 0)
 	}
 	return ev, err
+}
+
+// Parks implements platform.Parker: in a stub, where the goroutine is locked to its host thread.
+func (c *context) Parks() bool { return c.onStub }
+
+// Park implements platform.Parker.
+func (c *context) Park(timeout time.Duration) { c.stub.(platform.Parker).Park(timeout) }
+
+// Unpark implements platform.Parker.
+func (c *context) Unpark() {
+	if s := c.other.Load(); s != nil {
+		(*s).(platform.Parker).Unpark()
+	}
 }
 
 // fromStub brings the floating point state back.

@@ -139,6 +139,9 @@ func (c *context) detach() {
 	c.mu.Unlock()
 }
 
+// Parks implements platform.Parker.
+func (c *context) Parks() bool { return true }
+
 // Park implements platform.Parker.
 func (c *context) Park(timeout time.Duration) {
 	if c.park.park(timeout) {
