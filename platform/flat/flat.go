@@ -34,6 +34,7 @@ type Platform struct {
 	stubs platform.Platform
 	fpu   fpu
 	text  *textMemory
+	busy  busyPages
 	way   Interception
 
 	acquirers        atomic.Int32 // address spaces that wait for others to sleep

@@ -19,7 +19,7 @@ import (
 const pageSize = arch.PageSize
 
 // rewriteAt is the trap at which a site is rewritten. That costs as much as some ten traps, and most of the sites that a short
-// program comes by it never sees again.
+// program comes by it never sees again. Pages in which many programs trap are another matter (busy.go).
 const rewriteAt = 12
 
 // mostNoted is of how many sites something is noted: a program that makes its own code may have any number.
@@ -35,6 +35,8 @@ type rewritten struct {
 	cont    map[uint64]uint64    // overwritten addresses, and where a thread goes on instead
 	refused map[uint64]bool      // sites that stay as they were
 	traps   map[uint64]uint8     // how often others have trapped
+	id      uint64               // in busyPages, or 0
+	busy    int                  // how many pages it had from there
 
 	text           *sites.Text // of [textLo, textHi), with all patches since
 	code           []byte
@@ -69,6 +71,9 @@ func (as *addressSpace) rewrite(after, nr uint64) {
 	if as.moved.Load() || as.turn.Load() != as || rw.refused[site] {
 		return
 	}
+	if as.rewriteBusy(site, nr) {
+		return
+	}
 	if n := rw.traps[site] + 1; n < rewriteAt {
 		if rw.traps == nil || len(rw.traps) >= mostNoted {
 			rw.traps = map[uint64]uint8{}
@@ -78,8 +83,7 @@ func (as *addressSpace) rewrite(after, nr uint64) {
 	}
 	delete(rw.traps, site)
 	page := site &^ (pageSize - 1)
-	m, ok := as.maps.At(page)
-	if !ok || m.Prot&^platform.Private != platform.Read|platform.Exec || m.Prot&platform.Private == 0 || after > page+pageSize {
+	if _, ok := as.textFrame(page); !ok || after > page+pageSize {
 		return // its contents may change without a word, or are not to be read
 	}
 	z, at := as.freeSlot(site)
@@ -99,7 +103,7 @@ func (as *addressSpace) rewrite(after, nr uint64) {
 	if patch.Inner && len(as.contexts) != 1 {
 		return // another time, perhaps
 	}
-	if err := as.patch(z, &patch, nr); err != nil {
+	if err := as.patch(z, patch.Page(), []*sites.Patch{&patch}); err != nil {
 		as.p.hostRefused(err)
 		as.refuse(site)
 	}
@@ -132,42 +136,47 @@ func (as *addressSpace) readText(page uint64) {
 	rw.text, rw.textLo, rw.textHi = sites.NewText(rw.code, lo), lo, hi
 }
 
-// patch puts a patch into force.
-func (as *addressSpace) patch(z *zone, patch *sites.Patch, nr uint64) error {
+// patch puts patches of one page into force, whose trampolines are the next slots of z. Those that are not for what is in the page now are left
+// out.
+func (as *addressSpace) patch(z *zone, page uint64, patches []*sites.Patch) error {
 	rw := &as.rw
-	n := len(z.slots)
-	if n%slotsPerPage == 0 {
+	for need := (len(z.slots) + len(patches) + slotsPerPage - 1) / slotsPerPage; len(z.frames) < need; {
 		frame, err := as.p.text.take()
 		if err != nil {
 			return err
 		}
-		at := z.lo + uint64(n/slotsPerPage)*pageSize
-		if e := hostMap(at, pageSize, unix.PROT_READ|unix.PROT_EXEC, unix.MAP_SHARED|unix.MAP_FIXED, as.p.text.fd, frame); e != 0 {
+		if e := as.showText(z.lo+uint64(len(z.frames))*pageSize, frame); e != 0 {
 			as.p.text.give(frame)
 			return fmt.Errorf("mapping trampolines: %w", e)
 		}
 		z.frames = append(z.frames, frame)
 	}
 	// The copy of the page first: it may not be what it was a moment ago.
-	page := patch.Page()
 	frame, err := as.p.text.take()
 	if err != nil {
 		return err
 	}
 	b := as.p.text.bytes(frame)
 	copy(b, guestBytes(page, pageSize))
-	if !patch.Apply(b, page) {
+	done := patches[:0]
+	for _, patch := range patches {
+		n := len(z.slots)
+		if patch.TrampAt != z.lo+uint64(n)*sites.TrampSize || !patch.Apply(b, page) {
+			continue
+		}
+		copy(as.p.text.bytes(z.frames[n/slotsPerPage])[n%slotsPerPage*sites.TrampSize:], patch.Tramp)
+		z.slots = append(z.slots, &slot{after: patch.Site + 2, patch: *patch})
+		done = append(done, patch)
+	}
+	if len(done) == 0 {
 		as.p.text.give(frame)
 		rw.text = nil
 		return nil
 	}
-	copy(as.p.text.bytes(z.frames[n/slotsPerPage])[n%slotsPerPage*sites.TrampSize:], patch.Tramp)
-	z.slots = append(z.slots, &slot{after: patch.Site + 2, patch: *patch})
-	if e := hostMap(page, pageSize, unix.PROT_READ|unix.PROT_EXEC, unix.MAP_SHARED|unix.MAP_FIXED, as.p.text.fd, frame); e != 0 {
+	if e := as.showText(page, frame); e != 0 {
 		as.p.text.give(frame)
 		return fmt.Errorf("mapping rewritten text: %w", e)
 	}
-	patch.Apply(rw.code, rw.textLo)
 	if rw.copies == nil {
 		rw.copies, rw.cont = map[uint64]*textCopy{}, map[uint64]uint64{}
 	}
@@ -179,12 +188,22 @@ func (as *addressSpace) patch(z *zone, patch *sites.Patch, nr uint64) error {
 		as.p.text.give(c.frame)
 	}
 	c.frame = frame
-	c.patches = append(c.patches, patch)
-	for _, m := range slices.Backward(patch.Moves) {
-		rw.cont[m.Text] = m.Tramp // of several, the first: it does all
+	c.patches = append(c.patches, done...)
+	for _, patch := range done {
+		if rw.text != nil {
+			patch.Apply(rw.code, rw.textLo)
+		}
+		for _, m := range slices.Backward(patch.Moves) {
+			rw.cont[m.Text] = m.Tramp // of several, the first: it does all
+		}
 	}
-	as.p.rewritten.Add(1)
+	as.p.rewritten.Add(int64(len(done)))
 	return nil
+}
+
+// showText maps a page of rewritten text or trampolines, which are about to be run.
+func (as *addressSpace) showText(addr, frame uint64) unix.Errno {
+	return hostMap(addr, pageSize, unix.PROT_READ|unix.PROT_EXEC, unix.MAP_SHARED|unix.MAP_FIXED|unix.MAP_POPULATE, as.p.text.fd, frame)
 }
 
 // restore forgets the rewritten pages of [lo, hi), which have been mapped or unmapped, or, with remap, are about to be given other

@@ -77,6 +77,34 @@ type Patch struct {
 	// Moves has every boundary of the trampoline's instructions, ascending, and with it every boundary of the text that is
 	// overwritten; last, of Padding, the long jump.
 	Moves []Move
+
+	portable bool // see Moved
+}
+
+// Moved is the patch for the same code at another address, with a trampoline elsewhere: what Plan would make of it there. False if
+// that cannot be said without the code: only a jump over instructions before the site, one of them and none that refers to the text,
+// is as good anywhere.
+func (p *Patch) Moved(site, trampAt uint64) (Patch, bool) {
+	const lea, jump = 7, 8 // the end of the trampoline
+	if !p.portable {
+		return Patch{}, false
+	}
+	by, e := site-p.Site, p.Edits[0]
+	b, ok := jumpTo(e.At+by, trampAt)
+	at := len(p.Tramp) - jump
+	rel, near := rel32(trampAt+uint64(at), p.Resume+by)
+	if !ok || !near {
+		return Patch{}, false
+	}
+	m := Patch{Pattern: p.Pattern, Site: site, TrampAt: trampAt, Resume: p.Resume + by, portable: true}
+	m.Edits = []Edit{{At: e.At + by, Old: e.Old, New: append(b, e.New[len(b):]...)}}
+	m.Tramp = bytes.Clone(p.Tramp)
+	copy(m.Tramp[at-lea+3:], rel)
+	m.Moves = make([]Move, len(p.Moves))
+	for i, x := range p.Moves {
+		m.Moves[i] = Move{x.Text + by, x.Tramp - p.TrampAt + trampAt}
+	}
+	return m, true
 }
 
 // Page is the address of the page that the patch changes.
@@ -379,6 +407,7 @@ func (p *planner) try(pattern Pattern, before, after, end int) (Patch, bool) {
 	}
 	patch := a.patch(p, pattern, p.edit(at, end, jump))
 	patch.Inner = inners
+	patch.portable = !inners && before > 0 && after == 0 && !a.refers
 	return patch, true
 }
 

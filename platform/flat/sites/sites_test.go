@@ -98,8 +98,27 @@ func TestPlan(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, test.pattern, patch.Pattern)
 			check(t, text, testAddr, patch)
+			checkMoved(t, text, test.nr, patch)
 		})
 	}
+}
+
+// checkMoved compares a patch that is moved with what is planned where it is moved to.
+func checkMoved(t *testing.T, text []byte, nr uint64, p Patch) {
+	const by = 7 * pageSize
+	moved, ok := p.Moved(p.Site+by, p.TrampAt+3*TrampSize)
+	if p.Pattern == Mov {
+		require.True(t, ok)
+	}
+	if !ok {
+		return
+	}
+	require.False(t, p.Inner)
+	want, err := NewText(text, testAddr+by).Plan(p.Site+by, nr, p.TrampAt+3*TrampSize)
+	require.NoError(t, err)
+	require.Equal(t, want, moved)
+	_, ok = p.Moved(p.Site, p.TrampAt+4<<30)
+	require.False(t, ok, "out of reach")
 }
 
 // TestPageEdge: nothing crosses the end of a page.

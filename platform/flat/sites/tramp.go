@@ -24,6 +24,7 @@ type assembler struct {
 	moves  []Move
 	resume uint64
 	far    bool // something is out of reach
+	refers bool // an instruction that was moved refers to the text
 }
 
 // pos notes that the next instruction of the trampoline does what text does.
@@ -46,10 +47,13 @@ func (a *assembler) copyOf(p *planner, i placed) {
 	b := p.code[i.off : i.off+i.len]
 	switch i.class {
 	case classJcc:
+		a.refers = true
 		a.relative(next+uint64(i.rel), 0x0f, 0x80|i.cond)
 	case classJmp:
+		a.refers = true
 		a.relative(next+uint64(i.rel), 0xe9)
 	case classRIP:
+		a.refers = true
 		target := next + uint64(int64(int32(binary.LittleEndian.Uint32(b[i.relOff:]))))
 		rel, ok := rel32(a.at+uint64(len(a.b)+i.len), target)
 		a.far = a.far || !ok
