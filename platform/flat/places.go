@@ -26,8 +26,14 @@ type span struct{ lo, hi uint64 }
 // places knows which addresses of the process belong to whom.
 type places struct {
 	mu    sync.Mutex
-	free  []uint64 // beginnings of places, in no order
+	free  []place // in no order, those last that were given back last
 	taken btree.Map[uint64, taken]
+}
+
+// place is one that can be taken.
+type place struct {
+	at    uint64
+	known bool // it was taken before: the sentry has nothing there
 }
 
 type taken struct {
@@ -36,8 +42,15 @@ type taken struct {
 }
 
 func (l *places) init() {
+	// The sentry's heap, and what the host's kernel finds room for, grow from where they are: not there, nor next to it.
+	own := sentryAddrs()
+	near := func(at uint64) bool {
+		return slices.ContainsFunc(own, func(a uint64) bool { return a+placeSize >= at && a < at+2*placeSize })
+	}
 	for at := uint64(placesHi - placeSize); at >= placesLo; at -= placeSize {
-		l.free = append(l.free, at)
+		if !near(at) {
+			l.free = append(l.free, place{at: at})
+		}
 	}
 	rand.Shuffle(len(l.free), func(i, j int) { l.free[i], l.free[j] = l.free[j], l.free[i] })
 }
@@ -47,9 +60,11 @@ func (l *places) take(h *home) (span, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for n := len(l.free); n > 0; n = len(l.free) {
-		at := l.free[n-1]
+		p := l.free[n-1]
+		at := p.at
 		l.free = l.free[:n-1]
-		if !hostFree(at, placeSize) || l.overlaps(at, at+placeSize) {
+		// To ask the host costs two calls, and an interrupt of the other processors.
+		if !p.known && !hostFree(at, placeSize) || l.overlaps(at, at+placeSize) {
 			continue // the sentry itself has something there
 		}
 		l.taken.Set(at, taken{at + placeSize, h})
@@ -177,7 +192,7 @@ func (l *places) release(h *home, gone func()) {
 	for _, m := range mine {
 		l.taken.Delete(m.lo)
 		if m.hi-m.lo == placeSize && m.lo >= placesLo && m.hi <= placesHi && m.lo%placeSize == 0 {
-			l.free = append(l.free, m.lo)
+			l.free = append(l.free, place{m.lo, true})
 		}
 	}
 }

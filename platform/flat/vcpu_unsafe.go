@@ -320,6 +320,16 @@ func readFPU(c cpu) (f fpu) {
 	return f
 }
 
+// sentryAddrs is some addresses of the sentry's own memory: in the Go heap, and where the host puts what asks for no address.
+func sentryAddrs() []uint64 {
+	all := []uint64{uint64(address(make([]byte, 1<<20)))}
+	if b, err := unix.Mmap(-1, 0, pageSize, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS); err == nil {
+		all = append(all, uint64(address(b)))
+		_ = unix.Munmap(b)
+	}
+	return all
+}
+
 // hostMap, hostUnmap and hostProtect change mappings of the process.
 func hostMap(addr, length uint64, prot, flags, fd uintptr, off uint64) syscall.Errno {
 	_, _, e := syscall.RawSyscall6(unix.SYS_MMAP, uintptr(addr), uintptr(length), prot, flags, fd, uintptr(off))
