@@ -662,8 +662,12 @@ func (as *AddressSpace) faultWrite(r *region, t *table, addr uint64, w want) err
 	copyable := func(e uint64) bool {
 		return e&ptePresent != 0 && (program || as.m.kinds[frameOf(e)] == uint8(kindAnon))
 	}
-	// The page itself first, in case there is no room for more.
-	for pass := 0; pass < 2; pass++ {
+	// The page itself first, in case there is no room for more; where there is, all in one, so that the copies can be consecutive.
+	order := [2]int{0, 1}
+	if n > 1 && as.m.inUse() < as.m.limit-as.m.limit/8 {
+		order = [2]int{1, 0}
+	}
+	for _, pass := range order {
 		a, end := addr, addr+PageSize
 		if pass == 1 {
 			a, end = lo, hi
