@@ -112,6 +112,7 @@ func (as *AddressSpace) PickLayout(stackLimit uint64, randomize, legacy bool) {
 		}
 	}
 	as.pickLayout(stackLimit, randomize, legacy)
+	as.habit = eagerFrom + eagerFirst
 }
 
 // Area is where memory is placed that asks for no place: all that the platform can show, or the place that it has for

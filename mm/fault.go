@@ -260,7 +260,7 @@ func (as *AddressSpace) program(r *region) bool {
 // ShowProgram brings in what is likely to be touched at once of a program that has just been mapped at [lo, hi), as far as that takes
 // no input: faults do the rest. What begins before lo is looked at if it is of a file and not to be written.
 func (as *AddressSpace) ShowProgram(lo, hi uint64) {
-	const small = 16 * PageSize
+	const small = smallData
 	var held []*MapFile
 	as.mu.Lock()
 	if as.root == NoFrame {
@@ -281,14 +281,53 @@ func (as *AddressSpace) ShowProgram(lo, hi uint64) {
 		if t, _ := as.leaf(r.start); t != nil && t[pageIdx(r.start)]&pteShown != 0 {
 			continue // with the end of it, which had to be cleared
 		}
-		var need needPage
-		if as.faultLocked(r.start, w, &need) == errNeedPage {
-			held = append(held, need.file)
+		for a := r.start; a < r.end; a = (a | leafMask) + 1 {
+			var need needPage
+			if as.faultLocked(a, w, &need) == errNeedPage {
+				held = append(held, need.file)
+			}
+			if r.prot&platform.Exec == 0 || r.end-r.start > leafSpan {
+				break // text is shown to its end
+			}
 		}
 	}
 	as.noteRSS()
 	as.mu.Unlock()
 	release(held)
+}
+
+// smallData is how large the data of a program, or a file, may be to be brought in when it is mapped.
+const smallData = 16 * PageSize
+
+// showData is ShowProgram for a small region that has just been mapped at [lo, hi): of a program's data, the zero pages behind it
+// included, or of a file that is only read.
+func (as *AddressSpace) showData(lo, hi uint64) {
+	var need needPage
+	as.mu.Lock()
+	if r := as.find(lo); as.root != NoFrame && r != nil && r.start == lo && r.end == hi && lo&^leafMask == (hi-1)&^leafMask {
+		const other = flagLocked | flagLockOnFault | flagNoReserve | flagRandom
+		w := want{access: platform.AccessWrite}
+		data := as.program(r)
+		if p := as.before(lo); r.anonymous() && p != nil && p.end == lo && p.prot&platform.Write != 0 {
+			data = as.program(p)
+		}
+		if r.prot&platform.Write == 0 {
+			w.access, data = platform.AccessRead, !r.anonymous() && r.file.Cache.backing != nil
+		}
+		for a := lo; data && r.flags&other == 0 && a < hi; a += PageSize {
+			if t, _ := as.leaf(a); t != nil && t[pageIdx(a)] != 0 {
+				continue
+			}
+			if as.faultLocked(a, w, &need) != nil {
+				break
+			}
+		}
+		as.noteRSS()
+	}
+	as.mu.Unlock()
+	if need.file != nil {
+		release([]*MapFile{need.file})
+	}
 }
 
 // takeRun allocates up to n frames for consecutive addresses, by position where

@@ -51,9 +51,17 @@ func (as *AddressSpace) MMap(o MMapOpts) (usermem.Addr, error) {
 		// Errors do not matter: the mapping is there.
 		_ = as.warm(addr, addr+q.n)
 	}
-	if own != nil && o.Prot&unix.PROT_EXEC != 0 && o.Flags&(unix.MAP_TYPE|unix.MAP_FIXED) == unix.MAP_PRIVATE|unix.MAP_FIXED {
-		// The text of a library, and in front of it what its symbols are found by.
-		as.ShowProgram(addr-1, addr+q.n)
+	if o.Flags&unix.MAP_TYPE == unix.MAP_PRIVATE {
+		fixed := o.Flags&unix.MAP_FIXED != 0
+		switch {
+		case own != nil && o.Prot&unix.PROT_EXEC != 0 && fixed:
+			// The text of a library, and in front of it what its symbols are found by.
+			as.ShowProgram(addr-1, addr+q.n)
+		case q.n > smallData:
+		case fixed && o.Prot == unix.PROT_READ|unix.PROT_WRITE || own != nil && !fixed && o.Prot == unix.PROT_READ:
+			// Its data, most of which is relocated; and a small file that is read rather than mapped for later.
+			as.showData(addr, addr+q.n)
+		}
 	}
 	return usermem.Addr(addr), nil
 }
@@ -268,6 +276,7 @@ func (as *AddressSpace) mmapLocked(q *request, dead *[]*MapFile) (uint64, error)
 const (
 	eagerPages = 4   // most pages that come with a mapping
 	eagerFrom  = 128 // habit from which they do
+	eagerFirst = 8   // how many do of a new program: what the dynamic linker and the C library begin with
 	eagerTouch = 16  // what the touch of a small mapping adds to it; each that is made takes one off
 )
 
