@@ -504,8 +504,9 @@ func (as *AddressSpace) populateAnon(r *region, t *table, lo, hi, must uint64) e
 		}
 		fl := as.pteFlags(r, f, false)
 		for k := 0; k < got; k++ {
-			as.set(t, i+k, f+Frame(k), fl)
+			t[i+k] = (f + Frame(k)).Offset() | fl
 		}
+		as.rss[kindAnon].Add(int64(got))
 		a += uint64(got) << PageShift
 	}
 	if short && t[pageIdx(must)] == 0 {

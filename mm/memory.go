@@ -235,19 +235,24 @@ type frameRun struct {
 
 // decRefRuns drops one reference of each frame of the runs.
 func (m *Memory) decRefRuns(runs []frameRun) {
+	var gone [nKinds]int64
 	m.mu.Lock()
 	n := 0
 	for _, r := range runs {
 		for i := Frame(0); i < Frame(r.n); i++ {
-			m.decRefLocked(r.f + i)
+			if m.dropLocked(r.f + i) {
+				gone[m.kinds[r.f+i]]++
+			}
 			if n++; n == 4096 {
 				// Let faults of others in between.
 				n = 0
+				m.countFreed(&gone)
 				m.mu.Unlock()
 				m.mu.Lock()
 			}
 		}
 	}
+	m.countFreed(&gone)
 	kick := m.wantScrub()
 	m.mu.Unlock()
 	if kick {
@@ -255,26 +260,48 @@ func (m *Memory) decRefRuns(runs []frameRun) {
 	}
 }
 
+// countFreed takes frames, by kind, off those that are used, and empties gone. mu is held.
+func (m *Memory) countFreed(gone *[nKinds]int64) {
+	all := int64(0)
+	for k, n := range gone {
+		if n != 0 {
+			m.byKind[k].Add(-n)
+			all += n
+		}
+	}
+	m.used.Add(-all)
+	m.freed.Add(uint64(all))
+	*gone = [nKinds]int64{}
+}
+
 func (m *Memory) decRefLocked(f Frame) {
+	if m.dropLocked(f) {
+		m.used.Add(-1)
+		m.byKind[m.kinds[f]].Add(-1)
+		m.freed.Add(1)
+	}
+}
+
+// dropLocked drops a reference and reports whether that was the last one, so that f is free; the caller counts it, before
+// mu is unlocked.
+func (m *Memory) dropLocked(f Frame) bool {
 	if m.closed {
-		return
+		return false
 	}
 	switch v := atomic.AddUint32(&m.refs[f], ^uint32(0)); {
 	case v > 1<<31:
 		panic("mm: reference count of a free frame")
 	case v > 0:
-		return
+		return false
 	}
-	m.used.Add(-1)
-	m.byKind[m.kinds[f]].Add(-1)
-	m.freed.Add(1)
 	m.dirty.set(int(f))
 	m.dirtyFree++
 	if id := m.resvOf[f/minPageRun]; id != 0 {
 		m.resvs[id].used--
-		return
+		return true
 	}
 	m.buddyFree(f, 0)
+	return true
 }
 
 // Alloc allocates one zeroed frame with one reference, for the sentry's own use.
