@@ -38,7 +38,8 @@ type AddressSpace struct {
 	regions btree.Map[uint64, *region] // by start
 	resvs   [2]btree.Map[uint64, *placed]
 	scratch [blockPages]Frame
-	err     error // of a platform call that could not be reported
+	runs    [8]frameRun // what an munmap takes away
+	err     error       // of a platform call that could not be reported
 
 	totalVM, peakVM, dataVM, stackVM, execVM, lockedVM int64 // pages
 	lockFuture                                         regionFlags

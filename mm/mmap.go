@@ -37,7 +37,7 @@ func (as *AddressSpace) MMap(o MMapOpts) (usermem.Addr, error) {
 	own := q.r.file
 	var dead []*MapFile
 	as.mu.Lock()
-	addr, err := as.mmapLocked(q, &dead)
+	addr, err := as.mmapLocked(&q, &dead)
 	locked := err == nil && q.r.flags&(flagLocked|flagLockOnFault) == flagLocked
 	as.mu.Unlock()
 	release(dead)
@@ -95,17 +95,17 @@ func (as *AddressSpace) warm(lo, hi uint64) error {
 	return nil
 }
 
-func (as *AddressSpace) check(o *MMapOpts) (*request, error) {
+func (as *AddressSpace) check(o *MMapOpts) (request, error) {
 	n := roundUp(o.Length)
 	switch {
 	case o.Length == 0:
-		return nil, unix.EINVAL
+		return request{}, unix.EINVAL
 	case n == 0 || n > as.hi:
-		return nil, unix.ENOMEM
+		return request{}, unix.ENOMEM
 	case o.Offset&(PageSize-1) != 0:
-		return nil, unix.EINVAL
+		return request{}, unix.EINVAL
 	case o.Offset+n < o.Offset:
-		return nil, unix.EOVERFLOW
+		return request{}, unix.EOVERFLOW
 	}
 	fl := o.Flags
 	if fl&unix.MAP_FIXED_NOREPLACE != 0 {
@@ -115,30 +115,30 @@ func (as *AddressSpace) check(o *MMapOpts) (*request, error) {
 	kind := fl & unix.MAP_TYPE
 	if o.File == nil || o.File.Cache == nil {
 		if o.File != nil && kind != unix.MAP_PRIVATE && kind != unix.MAP_SHARED && kind != unix.MAP_SHARED_VALIDATE {
-			return nil, unix.EINVAL
+			return request{}, unix.EINVAL
 		}
 	}
 	switch kind {
 	case unix.MAP_SHARED_VALIDATE:
 		if o.File != nil && fl&^(knownMapFlags|unix.MAP_TYPE) != 0 {
-			return nil, unix.EOPNOTSUPP
+			return request{}, unix.EOPNOTSUPP
 		}
 		if o.File == nil {
-			return nil, unix.EINVAL
+			return request{}, unix.EINVAL
 		}
 		r.shared = true
 	case unix.MAP_SHARED:
 		r.shared = true
 	case unix.MAP_PRIVATE:
 	default:
-		return nil, unix.EINVAL
+		return request{}, unix.EINVAL
 	}
 	if fl&unix.MAP_HUGETLB != 0 && fl&unix.MAP_ANONYMOUS != 0 {
-		return nil, unix.ENOMEM // no huge pages are set aside
+		return request{}, unix.ENOMEM // no huge pages are set aside
 	}
 	if fl&unix.MAP_GROWSDOWN != 0 {
 		if r.shared || o.File != nil {
-			return nil, unix.EINVAL
+			return request{}, unix.EINVAL
 		}
 		r.flags |= flagGrowsDown
 	}
@@ -147,7 +147,7 @@ func (as *AddressSpace) check(o *MMapOpts) (*request, error) {
 	}
 	if fl&unix.MAP_LOCKED != 0 {
 		if !as.mayLock() {
-			return nil, unix.EPERM
+			return request{}, unix.EPERM
 		}
 		r.flags |= flagLocked
 	}
@@ -156,15 +156,15 @@ func (as *AddressSpace) check(o *MMapOpts) (*request, error) {
 	}
 	if f := o.File; f != nil {
 		if f.Cache != nil && o.Offset+n > 1<<63-1 {
-			return nil, unix.EOVERFLOW
+			return request{}, unix.EOVERFLOW
 		}
 		max := f.MaxProt
 		if r.prot&platform.Exec != 0 && max&platform.Exec == 0 {
-			return nil, unix.EPERM
+			return request{}, unix.EPERM
 		}
 		if r.shared {
 			if r.prot&platform.Write != 0 && max&platform.Write == 0 {
-				return nil, unix.EACCES
+				return request{}, unix.EACCES
 			}
 		} else {
 			max |= platform.Write
@@ -182,7 +182,7 @@ func (as *AddressSpace) check(o *MMapOpts) (*request, error) {
 	if r.prot&platform.Write != 0 && !r.shared && r.flags&flagNoReserve == 0 || r.shared && o.File == nil && r.flags&flagNoReserve == 0 {
 		r.flags |= flagAccount
 	}
-	return &request{r: r, hint: uint64(o.Addr), n: n, flags: fl, below: uint64(o.Below)}, nil
+	return request{r: r, hint: uint64(o.Addr), n: n, flags: fl, below: uint64(o.Below)}, nil
 }
 
 // sharedAnon is a file for MAP_SHARED|MAP_ANONYMOUS; dev is the device it was
@@ -453,14 +453,17 @@ func (as *AddressSpace) unmapLocked(lo, hi uint64, dead *[]*MapFile) error {
 	if as.sealed(lo, hi) {
 		return unix.EPERM
 	}
-	rs, ok := as.carve(lo, hi)
-	if !ok {
-		return unix.ENOMEM
+	var rs []*region
+	if !as.trim(lo, hi) {
+		var ok bool
+		if rs, ok = as.carve(lo, hi); !ok {
+			return unix.ENOMEM
+		}
+		if len(rs) == 0 {
+			return nil
+		}
 	}
-	if len(rs) == 0 {
-		return nil
-	}
-	fs := as.zap(lo, hi, nil, nil)
+	fs := as.zap(lo, hi, as.runs[:0], nil)
 	for _, r := range rs {
 		as.remove(r, dead)
 	}

@@ -44,12 +44,15 @@ func (as *AddressSpace) sealLocked(lo, hi uint64, dead *[]*MapFile) error {
 
 // sealed reports whether some region of [lo, hi) is sealed.
 func (as *AddressSpace) sealed(lo, hi uint64) bool {
-	for _, r := range as.overlapping(lo, hi) {
-		if r.flags&flagSealed != 0 {
-			return true
-		}
+	if r := as.find(lo); r != nil && r.flags&flagSealed != 0 {
+		return true
 	}
-	return false
+	sealed := false
+	as.regions.Ascend(lo, func(at uint64, r *region) bool {
+		sealed = at < hi && r.flags&flagSealed != 0
+		return at < hi && !sealed
+	})
+	return sealed
 }
 
 // keepsContent reports whether advice that throws pages away is refused for r: its owner could

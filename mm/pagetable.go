@@ -1,6 +1,10 @@
 package mm
 
-import "gosv.dev/platform"
+import (
+	"slices"
+
+	"gosv.dev/platform"
+)
 
 // A page table entry, as the processor has it:
 //
@@ -131,12 +135,7 @@ func (as *AddressSpace) freeTables() {
 		}
 	}
 	walk(as.root, 4)
-	for k, n := range gone {
-		as.rss[k].Add(-n)
-		if kind(k) != kindAnon {
-			as.m.mapped.Add(-n)
-		}
-	}
+	as.uncountAll(&gone)
 	as.m.decRefRuns(fs)
 	as.root = NoFrame
 	as.tables = 0
@@ -148,6 +147,19 @@ func (as *AddressSpace) count(f Frame, n int64) {
 	as.rss[k].Add(n)
 	if k != uint8(kindAnon) {
 		as.m.mapped.Add(n)
+	}
+}
+
+// uncountAll takes pages, by kind, off the resident ones.
+func (as *AddressSpace) uncountAll(gone *[nKinds]int64) {
+	for k, n := range gone {
+		if n == 0 {
+			continue
+		}
+		as.rss[k].Add(-n)
+		if kind(k) != kindAnon {
+			as.m.mapped.Add(-n)
+		}
 	}
 }
 
@@ -183,6 +195,7 @@ func (as *AddressSpace) pteFlags(r *region, f Frame, dirty bool) uint64 {
 // returns the frames that lost a reference. keep, if not nil, says which frames stay.
 func (as *AddressSpace) zap(lo, hi uint64, fs []frameRun, keep func(Frame) bool) []frameRun {
 	var first, last uint64 // of what the platform shows
+	var gone [nKinds]int64
 	for a := lo; a < hi; {
 		t, end := as.leaf(a)
 		whole := t != nil && a&leafMask == 0 && end <= hi && keep == nil
@@ -200,7 +213,7 @@ func (as *AddressSpace) zap(lo, hi uint64, fs []frameRun, keep func(Frame) bool)
 					last = a + PageSize
 				}
 				t[i] = 0
-				as.count(frameOf(e), -1)
+				gone[as.m.kinds[frameOf(e)]]++
 				fs = addRun(fs, frameOf(e))
 			}
 			if whole {
@@ -209,6 +222,7 @@ func (as *AddressSpace) zap(lo, hi uint64, fs []frameRun, keep func(Frame) bool)
 		}
 		a = end
 	}
+	as.uncountAll(&gone)
 	if last != 0 {
 		as.noteErr(as.pas.Unmap(first, last-first))
 	}
@@ -218,8 +232,12 @@ func (as *AddressSpace) zap(lo, hi uint64, fs []frameRun, keep func(Frame) bool)
 // drop gives up a reference of each frame when the changes so far are in force.
 func (as *AddressSpace) drop(fs []frameRun) {
 	if len(fs) > 0 {
-		m := as.m
-		as.pas.After(func() { m.decRefRuns(fs) })
+		if p, ok := as.pas.(platform.Prompt); ok && p.InForce() {
+			as.m.decRefRuns(fs)
+			return
+		}
+		m, later := as.m, slices.Clone(fs) // fs may be as.runs
+		as.pas.After(func() { m.decRefRuns(later) })
 	}
 }
 

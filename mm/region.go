@@ -266,6 +266,27 @@ func (as *AddressSpace) split(r *region, addr uint64) *region {
 	return n
 }
 
+// trim takes [lo, hi) off one end of the region that it is a part of, and accounts for that. It reports false, and
+// does nothing, if there is no such region, or if it would be gone or in two pieces.
+func (as *AddressSpace) trim(lo, hi uint64) bool {
+	r := as.find(lo)
+	if r == nil || hi > r.end || (lo == r.start) == (hi == r.end) {
+		return false
+	}
+	as.account(r, -int64(hi-lo)>>PageShift)
+	if lo != r.start {
+		r.end = lo
+		return true
+	}
+	as.regions.Delete(lo)
+	if r.file != nil {
+		r.off += hi - lo
+	}
+	r.start, r.next, r.around, r.resv = hi, 0, 0, [2]*placed{}
+	as.regions.Set(hi, r)
+	return true
+}
+
 // carve splits regions so that none crosses lo or hi, and returns those between.
 // It returns nil and false when that would make too many.
 func (as *AddressSpace) carve(lo, hi uint64) ([]*region, bool) {

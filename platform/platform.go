@@ -114,6 +114,11 @@ type Mover interface {
 	Move(why string) error
 }
 
+// A Prompt is an AddressSpace that can tell whether all changes requested before are in force: then nobody need wait with After.
+type Prompt interface {
+	InForce() bool
+}
+
 // EventKind says why guest code stopped.
 type EventKind uint8
 

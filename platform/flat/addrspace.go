@@ -147,15 +147,13 @@ func (as *addressSpace) Unmap(addr, length uint64) error {
 	if as.moved.Load() {
 		return as.stub.Unmap(addr, length)
 	}
-	if !as.maps.Overlaps(addr, addr+length) {
-		return nil
-	}
 	if as.turn.Load() != as {
 		as.maps.Unmap(addr, addr+length)
 		return nil
 	}
 	// Only what is its own: others may have something in the gaps.
-	var parts []span
+	var buf [4]span
+	parts := buf[:0]
 	as.maps.Each(addr, addr+length, func(lo, hi uint64) {
 		if n := len(parts); n > 0 && parts[n-1].hi == lo {
 			parts[n-1].hi = hi
@@ -163,6 +161,9 @@ func (as *addressSpace) Unmap(addr, length uint64) error {
 			parts = append(parts, span{lo, hi})
 		}
 	})
+	if len(parts) == 0 {
+		return nil
+	}
 	for _, p := range parts {
 		if e := as.hide(p.lo, p.hi); e != 0 {
 			return fmt.Errorf("host munmap %#x+%#x: %w", p.lo, p.hi-p.lo, e)
@@ -206,6 +207,9 @@ func (as *addressSpace) After(f func()) {
 	}
 	f()
 }
+
+// InForce implements platform.Prompt.
+func (as *addressSpace) InForce() bool { return !as.moved.Load() }
 
 // Sync implements platform.AddressSpace.
 func (as *addressSpace) Sync() error {
