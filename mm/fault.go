@@ -260,7 +260,6 @@ func (as *AddressSpace) program(r *region) bool {
 // ShowProgram brings in what is likely to be touched at once of a program that has just been mapped at [lo, hi), as far as that takes
 // no input: faults do the rest. What begins before lo is looked at if it is of a file and not to be written.
 func (as *AddressSpace) ShowProgram(lo, hi uint64) {
-	const small = smallData
 	var held []*MapFile
 	as.mu.Lock()
 	if as.root == NoFrame {
@@ -268,14 +267,14 @@ func (as *AddressSpace) ShowProgram(lo, hi uint64) {
 		return
 	}
 	for _, r := range as.overlapping(lo, hi) {
-		if !as.program(r) && r.end-r.start > small || r.start < lo && (r.anonymous() || r.prot&platform.Write != 0) {
+		if !as.program(r) && r.end-r.start > smallData || r.start < lo && (r.anonymous() || r.prot&platform.Write != 0) {
 			continue
 		}
 		if r.prot&platform.Read == 0 {
 			continue
 		}
 		w := want{access: platform.AccessRead}
-		if r.prot&platform.Write != 0 && r.end-r.start <= small {
+		if r.prot&platform.Write != 0 && r.end-r.start <= smallData {
 			w.access = platform.AccessWrite
 		}
 		if t, _ := as.leaf(r.start); t != nil && t[pageIdx(r.start)]&pteShown != 0 {

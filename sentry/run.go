@@ -307,20 +307,17 @@ func exceptionVector(ev *platform.Event) uint64 {
 }
 
 // The vsyscall page: three entry points at fixed addresses that very old programs call.
-const (
-	vsyscallPage = 0xffffffffff600000
-	vsyscallEnd  = vsyscallPage + arch.PageSize
-)
+const vsyscallEnd = arch.VsyscallPage + arch.PageSize
 
 // vsyscall does what a call into the vsyscall page asks for, as Linux does by emulation.
 func (t *Task) vsyscall(addr uint64) bool {
 	var nr uint64
 	switch addr {
-	case vsyscallPage:
+	case arch.VsyscallPage:
 		nr = unix.SYS_GETTIMEOFDAY
-	case vsyscallPage + 0x400:
+	case arch.VsyscallPage + 0x400:
 		nr = unix.SYS_TIME
-	case vsyscallPage + 0x800:
+	case arch.VsyscallPage + 0x800:
 		nr = unix.SYS_GETCPU
 	default:
 		return false

@@ -18,6 +18,12 @@ type State struct {
 // NoSyscall is the value of Orig_rax outside a system call.
 const NoSyscall = ^uint64(0)
 
+// ENOSYS is what Rax holds at a system call that has not been handled: the error as the kernel returns it.
+const ENOSYS = ^uint64(unix.ENOSYS) + 1
+
+// VsyscallPage is where old programs call gettimeofday, time and getcpu.
+const VsyscallPage = 0xffffffffff600000
+
 // Flags of RFLAGS that the kernel cares about.
 const (
 	FlagTF = 1 << 8  // single step

@@ -128,7 +128,7 @@ func (c *context) Switch(pas platform.AddressSpace, st *arch.State, step bool) (
 				c.lastResume, c.lastAfter = st.Rip, as.afterCall(st.Rip)
 			}
 			st.Rip, st.Rcx = c.lastAfter, c.lastAfter
-			st.Orig_rax, st.Rax = st.Rax, enosys
+			st.Orig_rax, st.Rax = st.Rax, arch.ENOSYS
 			return platform.Event{Kind: platform.Syscall}, nil
 		case eventSignal:
 			if ev, ok := c.signal(as, st); ok {
@@ -137,8 +137,6 @@ func (c *context) Switch(pas platform.AddressSpace, st *arch.State, step bool) (
 		}
 	}
 }
-
-const enosys = ^uint64(unix.ENOSYS) + 1
 
 // needsStub says why this state cannot run here, or "".
 func needsStub(st *arch.State, step bool) string {
@@ -156,7 +154,7 @@ func (c *context) signal(as *addressSpace, st *arch.State) (platform.Event, bool
 	st.Orig_rax = arch.NoSyscall
 	st.Gs_base = 0
 	// A filter lets calls of the vsyscall page trap, which the host has returned from by then.
-	vsyscall := c.sig == uint64(unix.SIGSYS) && c.addr&^(pageSize-1) == vsyscallPage
+	vsyscall := c.sig == uint64(unix.SIGSYS) && c.addr&^(pageSize-1) == arch.VsyscallPage
 	if ip := uintptr(st.Rip); ip-answerAddr < leaveAddr-answerAddr {
 		// In the middle of an answer, before or after the result was there. Its first instruction saves RCX.
 		if ip != answerAddr {
@@ -198,7 +196,7 @@ func (c *context) signal(as *addressSpace, st *arch.State) (platform.Event, bool
 			as.rewrite(st.Rip, st.Rax)
 			c.lastAfter, c.lastResume = 0, 0
 		}
-		st.Orig_rax, st.Rax = st.Rax, enosys
+		st.Orig_rax, st.Rax = st.Rax, arch.ENOSYS
 		return platform.Event{Kind: platform.Syscall}, true
 	case unix.SIGSEGV, unix.SIGBUS, unix.SIGFPE, unix.SIGILL, unix.SIGTRAP:
 	default:
@@ -232,8 +230,6 @@ const (
 	sysSeccomp      = 1
 	sysUserDispatch = 2
 )
-
-const vsyscallPage = 0xffffffffff600000
 
 // Parts of what the processor says of an exception.
 const (

@@ -285,18 +285,14 @@ func (c *context) run(as *addressSpace, st *arch.State, step bool) (platform.Eve
 			if e := c.stopped(st); e != nil {
 				return platform.Event{}, e
 			}
-			st.Orig_rax, st.Rax = st.Rax, enosys
+			st.Orig_rax, st.Rax = st.Rax, arch.ENOSYS
 			return platform.Event{Kind: platform.Syscall}, nil
 		}
 		// Any other signal was sent by somebody on the host: guests have no part in it.
 	}
 }
 
-const (
-	sysSeccomp   = 1 // code of SIGSYS
-	enosys       = ^uint64(unix.ENOSYS) + 1
-	vsyscallPage = 0xffffffffff600000
-)
+const sysSeccomp = 1 // code of SIGSYS
 
 // stopped reads the registers at a stop that is no system call.
 func (c *context) stopped(st *arch.State) error {

@@ -1,6 +1,10 @@
 package ptrace
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
+
+	"gosv.dev/platform/arch"
+)
 
 // Where the stub's own pages are: above everything that guests are offered.
 const (
@@ -108,10 +112,10 @@ func stubFilter() []unix.SockFilter {
 		{Code: ld, K: ipHi},
 		{Code: jeq, K: stubBase >> 32, Jt: 6},
 		// A call of the vsyscall page, where the host emulates that, is no system call to PTRACE_SYSEMU.
-		{Code: jeq, K: vsyscallPage >> 32, Jf: 3},
+		{Code: jeq, K: arch.VsyscallPage >> 32, Jf: 3},
 		{Code: ld, K: ipLo},
 		{Code: and, K: 0xfffff000},
-		{Code: jeq, K: vsyscallPage & 0xffffffff, Jt: 1},
+		{Code: jeq, K: arch.VsyscallPage & 0xffffffff, Jt: 1},
 		{Code: ret, K: kill},
 		{Code: ret, K: trap},
 		{Code: ld, K: ipLo},
