@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gosv.dev/mm"
+	"gosv.dev/platform/flat"
 	"gosv.dev/platform/ptrace"
 	"gosv.dev/runsc-like/sandbox"
 	"gosv.dev/sentry"
@@ -121,6 +122,9 @@ func (b *booter) run() (int, error) {
 	c := b.config
 	hw := readHardware()
 	vdso := ptrace.FindVDSO()
+	if c.Platform == "flat" {
+		_ = flat.Prepare() // New tells, if it cannot do without
+	}
 	// 1. Where files can be reached.
 	trees := []sandbox.Tree{{Path: "/", ReadOnly: true}}
 	for _, v := range c.Volumes {

@@ -36,13 +36,13 @@ type Platform struct {
 	text  *textMemory
 	busy  busyPages
 	way   Interception
+	fsgs  uint64 // FS and GS base are written by instructions
 
 	acquirers        atomic.Int32 // address spaces that wait for others to sleep
 	moves, rewritten atomic.Int64
 	o                Options
 
 	mu     sync.Mutex
-	blocks []byte        // of vcpus, not used yet
 	slept  chan struct{} // closed when a context goes to sleep; nil while nobody has asked
 	places places
 }
@@ -68,9 +68,15 @@ func New(o Options) (*Platform, error) {
 
 // probe finds out whether the host has what is needed, and prepares it.
 func (p *Platform) probe() (err error) {
-	cpu := readCPU(hwcap2())
+	cpu := readCPU()
 	if err := cpu.lacks(); err != nil {
 		return err
+	}
+	if err := Prepare(); err != nil && !fsgsbase {
+		return fmt.Errorf("the host does not let programs write the FS and GS base (FSGSBASE, Linux 5.9), and the sentry cannot do without FS: %w", err)
+	}
+	if fsgsbase {
+		p.fsgs = 1
 	}
 	p.fpu = readFPU(cpu)
 	if p.way, err = choose(p.o.Interception, dispatchWorks()); err != nil {
@@ -82,21 +88,6 @@ func (p *Platform) probe() (err error) {
 	}
 	// The thread that asks is the first that can run guests.
 	return p.newVCPU()
-}
-
-// hwcap2 is AT_HWCAP2.
-func hwcap2() uintptr {
-	const atHwcap2 = 26
-	v, err := unix.Auxv()
-	if err != nil {
-		return 0
-	}
-	for _, pair := range v {
-		if pair[0] == atHwcap2 {
-			return pair[1]
-		}
-	}
-	return 0
 }
 
 // Name implements platform.Platform.

@@ -19,6 +19,9 @@ func HostSyscalls(memory, text uintptr, way Interception) []hostcall.Rule {
 		{Nr: unix.SYS_MMAP, Args: []hostcall.Cond{{Arg: 2, Mask: all, Value: unix.PROT_READ | unix.PROT_EXEC}, {Arg: 3, Mask: all &^ unix.MAP_POPULATE, Value: unix.MAP_SHARED | unix.MAP_FIXED}, {Arg: 4, Mask: all, Value: uint64(text)}}, Why: "flat: rewritten text"},
 		{Nr: unix.SYS_MPROTECT, Why: "flat: guest memory"},
 	}
+	for _, code := range []uint64{archSetGS, archSetFS, archGetGS} {
+		rules = append(rules, hostcall.Rule{Nr: unix.SYS_ARCH_PRCTL, Args: []hostcall.Cond{{Arg: 0, Mask: all, Value: code}}, Why: "flat: FS and GS, where no instruction writes them"})
+	}
 	if way == Seccomp {
 		return rules
 	}
@@ -30,4 +33,10 @@ func HostSyscalls(memory, text uintptr, way Interception) []hostcall.Rule {
 		hostcall.Rule{Nr: unix.SYS_PRCTL, Args: []hostcall.Cond{{Arg: 0, Mask: all, Value: prSetSyscallUserDispatch}}, Why: "flat: Syscall User Dispatch"})
 }
 
-const prSetSyscallUserDispatch = 59
+const (
+	prSetSyscallUserDispatch = 59
+
+	archSetGS = 0x1001
+	archSetFS = 0x1002
+	archGetGS = 0x1004
+)

@@ -70,11 +70,10 @@ func (p *Platform) Text() hostcall.Text {
 
 // cpu is what the host's processors can do.
 type cpu struct {
-	fsgsbase bool   // programs may write FS and GS base
-	xsave    bool   // there is XSAVE
-	xgetbv1  bool   // XGETBV tells what is in use
-	enabled  uint64 // XCR0
-	size     uint64 // of an XSAVE image
+	xsave   bool   // there is XSAVE
+	xgetbv1 bool   // XGETBV tells what is in use
+	enabled uint64 // XCR0
+	size    uint64 // of an XSAVE image
 }
 
 // Bits of XCR0.
@@ -90,8 +89,6 @@ const (
 // lacks says what guests could not run without, or nil.
 func (c cpu) lacks() error {
 	switch {
-	case !c.fsgsbase:
-		return errors.New("the host does not let programs write the FS and GS base (FSGSBASE, Linux 5.9)")
 	case !c.xsave:
 		return errors.New("the processor has no XSAVE")
 	case c.enabled&xcrAVX == 0:

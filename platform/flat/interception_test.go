@@ -41,13 +41,12 @@ func TestChoose(t *testing.T) {
 
 // TestLacks: the first thing that a host lacks is what is said of it.
 func TestLacks(t *testing.T) {
-	good := cpu{fsgsbase: true, xsave: true, xgetbv1: true, enabled: xcrX87 | xcrSSE | xcrAVX, size: 832}
+	good := cpu{xsave: true, xgetbv1: true, enabled: xcrX87 | xcrSSE | xcrAVX, size: 832}
 	require.NoError(t, good.lacks())
 	for _, tt := range []struct {
 		spoil func(*cpu)
 		want  string
 	}{
-		{func(c *cpu) { c.fsgsbase = false }, "the host does not let programs write the FS and GS base (FSGSBASE, Linux 5.9)"},
 		{func(c *cpu) { c.xsave, c.enabled, c.xgetbv1 = false, 0, false }, "the processor has no XSAVE"},
 		{func(c *cpu) { c.enabled = xcrX87 | xcrSSE; c.xgetbv1 = false }, "the processor has no AVX"},
 		{func(c *cpu) { c.xgetbv1 = false }, "the processor does not tell what is in use (XGETBV with ECX=1)"},

@@ -30,6 +30,8 @@
 #define V_CAP     184
 #define V_XMASK   192
 #define V_INIT    200
+#define V_FS      208
+#define V_FSGS    216
 #define V_ANSWERS 224
 #define V_RCX     232
 #define V_GS      240
@@ -84,6 +86,14 @@
 #define F_K     2048
 #define F_MXCSR 2112
 
+// What FS base is while it is not a guest's, in V_FS: no address.
+#define NOFS -1
+
+// The memory of blocks: maxBlocks * blockSize, blockSize - 1, blockHead.
+#define BLOCKSSIZE 0x2000000
+#define BLOCKMASK  0x1ff
+#define BLOCKHEAD  64
+
 #define INTERRUPT 63 // interruptSignal
 #define EVENT_SYSCALL 1
 #define EVENT_SIGNAL  2
@@ -95,6 +105,14 @@ GLOBL mxcsr<>(SB), RODATA, $4
 
 // func current() *vcpu: the calling host thread's, or nil.
 TEXT ·current(SB), NOSPLIT, $0-8
+	CMPB ·goTLSInGS(SB), $0
+	JEQ  byBases
+	MOVQ V_SELF(GS), AX
+	CMPQ V_TID(AX), $0
+	JEQ  none
+	MOVQ AX, ret+0(FP)
+	RET
+byBases:
 	RDGSBASEQ AX
 	TESTQ AX, AX
 	JZ    none
@@ -105,6 +123,12 @@ TEXT ·current(SB), NOSPLIT, $0-8
 	RET
 none:
 	MOVQ  $0, ret+0(FP)
+	RET
+
+// func ownBlock() *vcpu: the block where GS points.
+TEXT ·ownBlock(SB), NOSPLIT, $0-8
+	MOVQ V_SELF(GS), AX
+	MOVQ AX, ret+0(FP)
 	RET
 
 // func takePending(v *vcpu) uint64
@@ -252,7 +276,15 @@ avx:
 	LDMXCSR F_MXCSR(R10)
 fpDone:
 	MOVQ S_FS(R9), AX
+	CMPQ AX, V_FS(R8)
+	JEQ  fsDone
+	MOVQ $NOFS, V_FS(R8)
+	CMPQ V_FSGS(R8), $0
+	JEQ  fsByCall
 	WRFSBASEQ AX
+fsWritten:
+	MOVQ AX, V_FS(R8)
+fsDone:
 	MOVQ S_R15(R9), R15
 	MOVQ S_R14(R9), R14
 	MOVQ S_R13(R9), R13
@@ -291,6 +323,13 @@ full:
 	MOVQ S_R8(R9), R8
 	MOVQ S_R9(R9), R9
 	BYTE $0x65; BYTE $0xff; BYTE $0x24; BYTE $0x25; LONG $V_RIP // JMP *GS:V_RIP
+fsByCall:
+	MOVL $0x1002, DI // ARCH_SET_FS
+	MOVQ AX, SI
+	MOVL $158, AX // arch_prctl
+	SYSCALL
+	MOVQ SI, AX
+	JMP  fsWritten
 giveUp:
 	MOVB $0, V_INGUEST(R8)
 	RET
@@ -347,8 +386,12 @@ TEXT ·leave(SB), NOSPLIT|NOFRAME, $0-0
 	MOVQ DI, S_DI(R11)
 	MOVQ CX, S_IP(R11)
 	MOVQ R9, S_FLAGS(R11)
+	CMPQ V_FSGS(R8), $0
+	JEQ  fsKnown
 	RDFSBASEQ AX
 	MOVQ AX, S_FS(R11)
+	MOVQ AX, V_FS(R8)
+fsKnown:
 	TESTL $0x44100, R9 // alignment check, nested task, single step
 	JZ   clean
 	BYTE $0x68; LONG $0x202 // PUSHQ $0x202
@@ -383,7 +426,11 @@ done:
 	VZEROUPPER
 	LDMXCSR mxcsr<>(SB)
 	MOVQ V_GOFS(R8), AX
+	TESTQ AX, AX
+	JEQ  ownFS
 	WRFSBASEQ AX
+	MOVQ $NOFS, V_FS(R8)
+ownFS:
 	MOVQ V_GOBP(R8), BP
 	MOVQ $EVENT_SYSCALL, V_EVENT(R8)
 	MOVB $0, V_INGUEST(R8)
@@ -391,7 +438,31 @@ done:
 
 // sigentry stands before Go's handler of every signal. DI: the signal, SI: siginfo, DX: ucontext.
 TEXT ·sigentry(SB), NOSPLIT|NOFRAME, $0-0
-	// The thread's vcpu by its id: GS may be another thread's, and a guest can change it.
+	// The thread's vcpu is where GS says, if that is a block: a guest can change GS. While Go needs FS, GS may be another thread's.
+	CMPB ·goTLSInGS(SB), $0
+	JEQ  byTid
+	CMPB ·fsgsbase(SB), $0
+	JEQ  bySelector
+	RDGSBASEQ R8
+	MOVQ R8, AX
+	SUBQ ·blocks(SB), AX
+	CMPQ AX, $BLOCKSSIZE
+	JCC  byTid
+	ANDL $BLOCKMASK, AX
+	CMPL AX, $BLOCKHEAD
+	JEQ  byGS
+	JMP  byTid
+bySelector:
+	// Without the instructions only a selector changes it.
+	BYTE $0x8c; BYTE $0xe8 // MOVL GS, AX
+	TESTW AX, AX
+	JNE  byTid
+	MOVQ V_SELF(GS), R8
+byGS:
+	CMPQ V_TID(R8), $0
+	JEQ  toGo // it has not run guest code
+	JMP  found
+byTid:
 	MOVQ $186, AX // gettid
 	SYSCALL
 	LEAQ ·vcpus(SB), R9
@@ -485,7 +556,10 @@ entering:
 broken:
 	// A fault in the sentry's own transition: Go's handler tells.
 	MOVQ V_GOFS(R8), AX
+	TESTQ AX, AX
+	JEQ  brokenOwnFS
 	WRFSBASEQ AX
+brokenOwnFS:
 	MOVB $0, V_INGUEST(R8)
 	JMP  toGo
 
@@ -496,11 +570,33 @@ inGuest:
 	ORQ  R10, V_PENDING(R8)
 state:
 	MOVQ DI, V_SIG(R8)
+	CMPQ V_FSGS(R8), $0
+	JEQ  gsSelector
 	RDGSBASEQ AX
 	MOVQ AX, V_GS(R8)
 	CMPQ AX, R8
 	JEQ  ownGS
 	WRGSBASEQ R8
+	JMP  ownGS
+gsSelector:
+	MOVQ R8, V_GS(R8)
+	BYTE $0x8c; BYTE $0xe8 // MOVL GS, AX
+	TESTW AX, AX
+	JEQ  ownGS
+	MOVQ DI, R12
+	MOVQ SI, R13
+	MOVQ DX, R14
+	MOVL $0x1004, DI // ARCH_GET_GS
+	LEAQ V_GS(R8), SI
+	MOVL $158, AX // arch_prctl
+	SYSCALL
+	MOVL $0x1001, DI // ARCH_SET_GS
+	MOVQ R8, SI
+	MOVL $158, AX
+	SYSCALL
+	MOVQ R12, DI
+	MOVQ R13, SI
+	MOVQ R14, DX
 ownGS:
 	MOVLQSX 8(SI), AX
 	MOVQ AX, V_CODE(R8)
@@ -549,8 +645,12 @@ ownGS:
 	MOVQ AX, S_IP(R9)
 	MOVQ U_FLAGS(DX), AX
 	MOVQ AX, S_FLAGS(R9)
+	CMPQ V_FSGS(R8), $0
+	JEQ  fsAsIs
 	RDFSBASEQ AX
 	MOVQ AX, S_FS(R9)
+	MOVQ AX, V_FS(R8)
+fsAsIs:
 	MOVQ U_FPREGS(DX), SI
 	MOVQ V_IMAGE(R8), DI
 	MOVL 480(SI), CX // sw_reserved.xstate_size
@@ -576,7 +676,11 @@ toSentry:
 	MOVW $0x33, U_CS(DX) // the guest may have been in 32-bit code
 	MOVW $0x2b, U_SS(DX)
 	MOVQ V_GOFS(R8), AX
+	TESTQ AX, AX
+	JEQ  out
 	WRFSBASEQ AX
+	MOVQ $NOFS, V_FS(R8)
+out:
 	MOVB $0, V_INGUEST(R8)
 	RET
 

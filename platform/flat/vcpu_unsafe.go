@@ -17,7 +17,7 @@ type vcpu struct {
 	inGuest uint64  // first byte: the selector of Syscall User Dispatch
 	leave   uintptr // sites.LeaveSlot
 	self    uintptr
-	goFS    uintptr
+	goFS    uintptr // FS base of the sentry, or 0 if it needs none (tls_unsafe.go)
 	goSP    uintptr
 	goBP    uintptr
 	st      uintptr // *arch.State
@@ -40,7 +40,8 @@ type vcpu struct {
 	cap     uint64 // size of image
 	xmask   uint64
 	init    uintptr // an XSAVE image of the initial state
-	_       [16]byte
+	fs      uint64  // what FS base is, if the sentry needs none, or noFS
+	fsgs    uint64  // FS and GS base are read and written by instructions
 	answers uintptr // [256]answer
 	rcx     uint64  // RCX at the beginning of answer
 	gs      uint64  // GS base when a signal stopped the guest: self, unless the guest changed it
@@ -72,10 +73,14 @@ const (
 // interruptSignal makes a thread leave the guest. Go uses it for nothing.
 const interruptSignal = 63
 
+// noFS is an FS base that no guest has.
+const noFS = ^uint64(0)
+
 // fpSize is the size of the area for what is saved by hand.
 const fpSize = 2112 + 64
 
 func current() *vcpu
+func ownBlock() *vcpu
 func takePending(v *vcpu) uint64
 func setGS(v uintptr)
 func fsBase() uintptr
@@ -133,9 +138,9 @@ func takeSignals(way Interception) error {
 func (p *Platform) newVCPU() error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	v := p.allocVCPU()
+	v, goFS := p.takeVCPU()
 	_, _, answer, _, _, _, _ := textAddrs()
-	*v = vcpu{leave: answer, self: uintptr(unsafe.Pointer(v)), goFS: fsBase(), tid: uint64(unix.Gettid()),
+	*v = vcpu{leave: answer, self: uintptr(unsafe.Pointer(v)), goFS: goFS, fs: noFS, fsgs: p.fsgs, tid: uint64(unix.Gettid()),
 		avx512: p.fpu.avx512, slow: p.fpu.slow, cap: p.fpu.size, xmask: p.fpu.Features, init: uintptr(unsafe.Pointer(&p.fpu.Init[0]))}
 	if p.way == Dispatch {
 		if err := dispatch(v.self); err != nil {
@@ -145,8 +150,23 @@ func (p *Platform) newVCPU() error {
 	if err := p.noteVCPU(v); err != nil {
 		return err
 	}
-	setGS(v.self)
+	if goFS != 0 {
+		setGS(v.self)
+	}
 	return nil
+}
+
+// takeVCPU is a block for the calling host thread, and what FS base has to be in the sentry.
+func (p *Platform) takeVCPU() (*vcpu, uintptr) {
+	if goTLSInGS {
+		return ownBlock(), 0
+	}
+	n := atomic.AddUint64(&blocksTaken, 1) - 1
+	if n >= maxBlocks {
+		panic("flat: more threads than there can be")
+	}
+	at := blocks + uintptr(n)*blockSize + blockHead
+	return (*vcpu)(*(*unsafe.Pointer)(unsafe.Pointer(&at))), fsBase()
 }
 
 // dispatch turns Syscall User Dispatch on for the calling host thread. The byte at selector says when.
@@ -191,22 +211,6 @@ func (p *Platform) noteVCPU(v *vcpu) error {
 		}
 	}
 	return fmt.Errorf("flat: too many host threads: %w", unix.EAGAIN)
-}
-
-// allocVCPU takes a block. Blocks of threads that have ended are not used again: there are few.
-func (p *Platform) allocVCPU() *vcpu {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.blocks) < int(unsafe.Sizeof(vcpu{})) {
-		b, err := unix.Mmap(-1, 0, 16*4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
-		if err != nil {
-			panic(fmt.Sprintf("flat: memory for threads: %v", err))
-		}
-		p.blocks = b
-	}
-	v := (*vcpu)(unsafe.Pointer(&p.blocks[0]))
-	p.blocks = p.blocks[unsafe.Sizeof(vcpu{}):]
-	return v
 }
 
 // enter runs guest code on a vcpu until an event. False: the calling thread has no vcpu yet.
@@ -278,14 +282,12 @@ func aligned(n uint64) []byte {
 
 func address(b []byte) uintptr { return uintptr(unsafe.Pointer(&b[0])) }
 
-// readCPU looks at the processor. What the host lets programs do is in hwcap2.
-func readCPU(hwcap2 uintptr) (c cpu) {
+// readCPU looks at the processor.
+func readCPU() (c cpu) {
 	const (
-		hwcap2FSGSBase = 2
-		osxsave        = 1 << 27
-		xgetbv1        = 1 << 2
+		osxsave = 1 << 27
+		xgetbv1 = 1 << 2
 	)
-	c.fsgsbase = hwcap2&hwcap2FSGSBase != 0
 	if _, _, f, _ := cpuid(1, 0); f&osxsave == 0 {
 		return c
 	}

@@ -1,0 +1,93 @@
+#include "textflag.h"
+
+// How threads come to have the goroutine's word in their block, where GS base points (tls_unsafe.go).
+
+#define ARCH_SET_GS 0x1001
+#define ARCH_SET_FS 0x1002
+#define ARCH_GET_FS 0x1003
+#define ARCH_GET_GS 0x1004
+#define SYS_arch_prctl 158
+
+// maxBlocks, the logarithm of blockSize, blockHead, and vcpu.self
+#define MAXBLOCKS  0x10000
+#define BLOCKSHIFT 9
+#define BLOCKHEAD  64
+#define V_SELF     16
+
+// BLOCK takes a block: R8 is the vcpu, in front of which the goroutine's word is. It changes AX.
+#define BLOCK \
+	MOVL  $1, AX; \
+	LOCK; XADDQ AX, ·blocksTaken(SB); \
+	CMPQ  AX, $MAXBLOCKS; \
+	JCC   2(PC); \
+	JMP   2(PC); \
+	INT   $3; \
+	SHLQ  $BLOCKSHIFT, AX; \
+	ADDQ  ·blocks(SB), AX; \
+	LEAQ  BLOCKHEAD(AX), R8; \
+	MOVQ  R8, V_SELF(R8)
+
+// BASE makes R8 the base that the code means. It changes AX, CX, DX, SI, DI and R11.
+#define BASE(code) \
+	MOVL  $code, DI; \
+	MOVQ  R8, SI; \
+	MOVL  $SYS_arch_prctl, AX; \
+	SYSCALL; \
+	TESTQ AX, AX; \
+	JEQ   2(PC); \
+	INT   $3
+
+// threadStart is called by a new thread in place of mstart0, with the stack and the goroutine's register as they are to be. FS base is what the
+// runtime gave it, GS base is its maker's.
+TEXT ·threadStart(SB), NOSPLIT|NOFRAME, $0-0
+	BLOCK
+	MOVQ R14, -8(R8)
+	CMPB ·fsgsbase(SB), $0
+	JEQ  byCall
+	WRGSBASEQ R8
+	WRFSBASEQ R8
+	JMP  mstart
+byCall:
+	BASE(ARCH_SET_GS)
+	CMPB ·goTLSInGS(SB), $0
+	JNE  mstart
+	BASE(ARCH_SET_FS) // not all of the runtime uses GS yet
+mstart:
+	MOVQ ·mstart0(SB), AX
+	JMP  AX
+
+// adopt is the handler of a signal that gives its thread a block, unless it has one. DI: the signal, SI: siginfo. It tells so in the word that
+// came with the signal.
+TEXT ·adopt(SB), NOSPLIT|NOFRAME, $0-0
+	MOVQ 24(SI), R12
+	SUBQ $24, SP
+	MOVL $ARCH_GET_GS, DI
+	LEAQ 0(SP), SI
+	MOVL $SYS_arch_prctl, AX
+	SYSCALL
+	MOVL $ARCH_GET_FS, DI
+	LEAQ 8(SP), SI
+	MOVL $SYS_arch_prctl, AX
+	SYSCALL
+	MOVQ 8(SP), R13
+	CMPQ R13, 0(SP)
+	JEQ  adopted
+	BLOCK
+	MOVQ -8(R13), AX
+	MOVQ AX, -8(R8)
+	BASE(ARCH_SET_GS)
+	BASE(ARCH_SET_FS)
+adopted:
+	ADDQ $24, SP
+	MOVL $1, (R12)
+	RET
+
+// func tlsAddrs() (mstart, threadStart, adopt uintptr)
+TEXT ·tlsAddrs(SB), NOSPLIT, $0-24
+	LEAQ runtime·mstart(SB), AX
+	MOVQ AX, mstart+0(FP)
+	LEAQ ·threadStart(SB), AX
+	MOVQ AX, threadStart+8(FP)
+	LEAQ ·adopt(SB), AX
+	MOVQ AX, adopt+16(FP)
+	RET
