@@ -110,10 +110,11 @@ func noWayOut(t *testing.T, rules []sandbox.Rule, but ...string) {
 }
 
 // TestNoWayOut: whatever packages ask for, these calls are not among them. What flat adds is looked at in detail: each mmap is of one
-// descriptor, shared and at a fixed address, and rewritten text is never writable; the only prctl is of Syscall User Dispatch.
+// descriptor, shared and at a fixed address, and rewritten text is never writable; the only prctl is of Syscall User Dispatch, and arch_prctl
+// is of the thread's segment bases.
 func TestNoWayOut(t *testing.T) {
 	noWayOut(t, hostRules())
-	noWayOut(t, flatRules(), "mprotect")
+	noWayOut(t, flatRules(), "mprotect", "arch_prctl")
 	value := func(r sandbox.Rule, arg int, bits uint64) (uint64, bool) {
 		for _, c := range r.Args {
 			if c.Arg == arg && !c.Not && (c.Mask == 0 || c.Mask&bits == bits) {
@@ -147,12 +148,17 @@ func TestNoWayOut(t *testing.T) {
 			option, ok := value(r, 0, all)
 			require.True(t, ok)
 			require.EqualValues(t, setSyscallUserDispatch, option)
+		case unix.SYS_ARCH_PRCTL:
+			const setGS, setFS, getGS = 0x1001, 0x1002, 0x1004
+			code, ok := value(r, 0, all)
+			require.True(t, ok)
+			require.Contains(t, []uint64{setGS, setFS, getGS}, code)
 		}
 	}
 	slices.Sort(names)
-	require.Equal(t, strings.Fields("getcpu gettimeofday mmap mprotect prctl time"), slices.Compact(names))
+	require.Equal(t, strings.Fields("arch_prctl getcpu gettimeofday mmap mprotect prctl time"), slices.Compact(names))
 	// With the filter as the way of interception flat needs less, not more.
 	for _, r := range flat.HostSyscalls(10, 11, flat.Seccomp) {
-		require.Contains(t, []uintptr{unix.SYS_MMAP, unix.SYS_MPROTECT}, r.Nr)
+		require.Contains(t, []uintptr{unix.SYS_MMAP, unix.SYS_MPROTECT, unix.SYS_ARCH_PRCTL}, r.Nr)
 	}
 }

@@ -7,12 +7,15 @@
 //
 // # Who has which register
 //
-// GS base names the control block (vcpu) of a host thread that has run guest code. It is inherited by host threads that such a thread
-// makes, so a block counts only where its FS base or its thread id is the thread's own. Host threads do not end while the platform
-// is in use (no goroutine exits locked to its thread), so no later one has the FS base of a block. FS base is the guest's from the end of
-// entering to the end of leaving, and Go's otherwise. The first byte of the block says "in the guest", and is the selector of Syscall User
+// GS base is the control block (vcpu) of the host thread, from its beginning to its end. In front of the block is the word by which Go finds the
+// goroutine, so that FS base means nothing to the sentry: it is the guest's that the thread has run last (tls_unsafe.go says how that is done, and
+// what is done on hosts that let no program write FS base). The first byte of the block says "in the guest", and is the selector of Syscall User
 // Dispatch: while it is set the host turns every system call from outside of switch_amd64.s into SIGSYS. On hosts without it the process's
 // filter does that with every system call from outside of the sentry's text (Seccomp), where the vDSO's own, for the sentry, are made by sigentry.
+//
+// A program with cgo or the race detector has C code that needs FS base. There FS is the guest's from the end of entering to the end of leaving, and Go's
+// otherwise; and GS base, which host threads inherit from those that make them, counts only where the block's FS base or thread id is the thread's own.
+// Host threads do not end while the platform is in use (no goroutine exits locked to its thread), so no later one has the FS base of a block.
 //
 // # Signals
 //
@@ -23,8 +26,8 @@
 // # What a call costs
 //
 // The way out of the guest and back into it is made of what cannot be left out: telling the Go scheduler, which is two exchanges (a
-// quarter of it), WRFSBASE twice (a fifth), XGETBV (an eighth), the vector registers, and one barrier between saying that a context runs
-// and looking at what may keep it from running, c.interrupt and the word of a Watcher.
+// third of it), XGETBV (a fifth), the vector registers, and one barrier between saying that a context runs and looking at what may keep it from
+// running, c.interrupt and the word of a Watcher.
 //
 // Why every call tells the scheduler, even one that cannot block: while guest code runs its thread has no P, so that the collector and other
 // goroutines wait for no guest. Without a P, Go code may neither allocate, nor have write barriers, nor grow its stack, which a handler that
@@ -32,8 +35,6 @@
 // guest runs, would be sound (a request to preempt arrives as a signal, and entering would have to look at the goroutine's stack guard), but a
 // guest that computes would keep others from running until the runtime's monitor notices, after up to 10 ms, and each collection would send
 // a signal to each running guest, which costs more than a hundred calls.
-//
-// Why FS is written: Go finds the goroutine through it wherever assembly calls Go, on every change of stacks, and in signal handlers.
 //
 // Why XGETBV is asked each time: nothing else tells whether the guest has used x87 since, and its registers would be lost when the goroutine goes on
 // in another thread.

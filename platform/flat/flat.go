@@ -36,7 +36,7 @@ type Platform struct {
 	text  *textMemory
 	busy  busyPages
 	way   Interception
-	fsgs  uint64 // FS and GS base are written by instructions
+	fsgs  fsgsWay
 
 	acquirers        atomic.Int32 // address spaces that wait for others to sleep
 	moves, rewritten atomic.Int64
@@ -72,11 +72,9 @@ func (p *Platform) probe() (err error) {
 	if err := cpu.lacks(); err != nil {
 		return err
 	}
-	if err := Prepare(); err != nil && !fsgsbase {
-		return fmt.Errorf("the host does not let programs write the FS and GS base (FSGSBASE, Linux 5.9), and the sentry cannot do without FS: %w", err)
-	}
-	if fsgsbase {
-		p.fsgs = 1
+	_ = Prepare() // what it could not do matters to fsgs
+	if p.fsgs, err = fsgs(); err != nil {
+		return err
 	}
 	p.fpu = readFPU(cpu)
 	if p.way, err = choose(p.o.Interception, dispatchWorks()); err != nil {

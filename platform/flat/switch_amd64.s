@@ -94,6 +94,11 @@
 #define BLOCKMASK  0x1ff
 #define BLOCKHEAD  64
 
+// fsgsWay
+#define FSGS_CALL    0
+#define FSGS_KNOWN   1
+#define FSGS_UNKNOWN 2
+
 #define INTERRUPT 63 // interruptSignal
 #define EVENT_SYSCALL 1
 #define EVENT_SIGNAL  2
@@ -277,9 +282,12 @@ avx:
 fpDone:
 	MOVQ S_FS(R9), AX
 	CMPQ AX, V_FS(R8)
-	JEQ  fsDone
+	JNE  fsWrite
+	CMPQ V_FSGS(R8), $FSGS_UNKNOWN
+	JNE  fsDone
+fsWrite:
 	MOVQ $NOFS, V_FS(R8)
-	CMPQ V_FSGS(R8), $0
+	CMPQ V_FSGS(R8), $FSGS_CALL
 	JEQ  fsByCall
 	WRFSBASEQ AX
 fsWritten:
@@ -386,8 +394,8 @@ TEXT ·leave(SB), NOSPLIT|NOFRAME, $0-0
 	MOVQ DI, S_DI(R11)
 	MOVQ CX, S_IP(R11)
 	MOVQ R9, S_FLAGS(R11)
-	CMPQ V_FSGS(R8), $0
-	JEQ  fsKnown
+	CMPQ V_FSGS(R8), $FSGS_KNOWN
+	JNE  fsKnown
 	RDFSBASEQ AX
 	MOVQ AX, S_FS(R11)
 	MOVQ AX, V_FS(R8)
@@ -564,14 +572,26 @@ brokenOwnFS:
 	JMP  toGo
 
 inGuest:
+	CMPL DI, $11 // SIGSEGV
+	JNE  ofGuest
+	CMPQ V_FSGS(R8), $FSGS_UNKNOWN
+	JNE  ofGuest
+	RDFSBASEQ AX
+	CMPQ AX, V_FS(R8)
+	JEQ  ofGuest
+	// The host's kernel has put another FS base there meanwhile. The guest tries again.
+	MOVQ V_FS(R8), AX
+	WRFSBASEQ AX
+	RET
+ofGuest:
 	MOVL $SYNCHRONOUS, AX
 	TESTQ R10, AX
 	JNZ  state
 	ORQ  R10, V_PENDING(R8)
 state:
 	MOVQ DI, V_SIG(R8)
-	CMPQ V_FSGS(R8), $0
-	JEQ  gsSelector
+	CMPQ V_FSGS(R8), $FSGS_KNOWN
+	JNE  gsSelector
 	RDGSBASEQ AX
 	MOVQ AX, V_GS(R8)
 	CMPQ AX, R8
@@ -645,8 +665,8 @@ ownGS:
 	MOVQ AX, S_IP(R9)
 	MOVQ U_FLAGS(DX), AX
 	MOVQ AX, S_FLAGS(R9)
-	CMPQ V_FSGS(R8), $0
-	JEQ  fsAsIs
+	CMPQ V_FSGS(R8), $FSGS_KNOWN
+	JNE  fsAsIs
 	RDFSBASEQ AX
 	MOVQ AX, S_FS(R9)
 	MOVQ AX, V_FS(R8)

@@ -82,12 +82,26 @@ adopted:
 	MOVL $1, (R12)
 	RET
 
-// func tlsAddrs() (mstart, threadStart, adopt uintptr)
-TEXT ·tlsAddrs(SB), NOSPLIT, $0-24
+// func tryFSBase() uint64: FS base, or 0 if the instruction is none here and skipIllegal is the handler of SIGILL.
+TEXT ·tryFSBase(SB), NOSPLIT, $0-8
+	XORL AX, AX
+	RDFSBASEQ AX
+	MOVQ AX, ret+0(FP)
+	RET
+
+// skipIllegal is a handler that goes on behind an RDFSBASE. DX: ucontext.
+TEXT ·skipIllegal(SB), NOSPLIT|NOFRAME, $0-0
+	ADDQ $5, 168(DX) // RIP
+	RET
+
+// func tlsAddrs() (mstart, threadStart, adopt, skipIllegal uintptr)
+TEXT ·tlsAddrs(SB), NOSPLIT, $0-32
 	LEAQ runtime·mstart(SB), AX
 	MOVQ AX, mstart+0(FP)
 	LEAQ ·threadStart(SB), AX
 	MOVQ AX, threadStart+8(FP)
 	LEAQ ·adopt(SB), AX
 	MOVQ AX, adopt+16(FP)
+	LEAQ ·skipIllegal(SB), AX
+	MOVQ AX, skipIllegal+24(FP)
 	RET

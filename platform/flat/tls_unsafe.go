@@ -30,6 +30,10 @@ import (
 // the two an instruction names. mstart, where new threads begin, is changed before that. The instructions that are left as they are
 // run in a new thread before mstart.
 //
+// Some hosts' kernels know nothing of the instructions that write FS base and have them executed all the same (a virtual machine whose kernel
+// runs like a program). They are used there too (fsgsUnknown), though that kernel, when it has run another thread, gives a thread the FS base that it
+// knows of: that is made one around which nothing is mapped, so that a guest that uses it faults, and is given its own again.
+//
 // It cannot be done where C code has its own data at FS base, that is in a program with cgo or the race detector.
 
 const (
@@ -47,7 +51,23 @@ var (
 	goTLSInGS   bool // all that use the goroutine's word find it through GS
 )
 
-func tlsAddrs() (mstart, threadStart, adopt uintptr)
+// fsgsWay is how FS and GS base are read and written, where it matters.
+type fsgsWay uint64
+
+const (
+	fsgsCall    fsgsWay = iota // by host calls
+	fsgsKnown                  // by instructions, the guests' too
+	fsgsUnknown                // FS base by an instruction of which the host does not know
+)
+
+// nowhere is the FS base that the host knows of with fsgsUnknown, in the middle of nowhereSize bytes of nothing: what is addressed by it
+// is not farther away.
+var nowhere uintptr
+
+const nowhereSize = 2 << 30
+
+func tlsAddrs() (mstart, threadStart, adopt, skipIllegal uintptr)
+func tryFSBase() uint64
 
 //go:linkname iscgo runtime.iscgo
 var iscgo bool
@@ -60,8 +80,8 @@ var tls struct {
 	err  error
 }
 
-// Prepare does what New needs of a process that sees /proc, once for its life. The error says why FS base is not free for guests; on a host
-// where programs may write it by an instruction they can have it all the same.
+// Prepare does what New needs of a process that sees /proc, once for its life. The error says why FS base is not free for guests. Where programs may
+// write it by an instruction, guests can have it all the same.
 func Prepare() error {
 	tls.Lock()
 	defer tls.Unlock()
@@ -69,15 +89,67 @@ func Prepare() error {
 		return tls.err
 	}
 	b, err := unix.Mmap(-1, 0, maxBlocks*blockSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
+	tls.done = true
 	if err != nil {
-		return fmt.Errorf("memory for threads: %w", err)
+		tls.err = fmt.Errorf("memory for threads: %w", err)
+		return tls.err
 	}
 	blocks, fsgsbase = address(b), hwcap2()&hwcap2FSGSBase != 0
-	tls.done, tls.err = true, leaveFS()
+	tls.err = leaveFS()
 	return tls.err
 }
 
 const hwcap2FSGSBase = 2
+
+// fsgs finds out how FS base can be written.
+func fsgs() (fsgsWay, error) {
+	switch {
+	case fsgsbase:
+		return fsgsKnown, nil
+	case !goTLSInGS:
+		return 0, fmt.Errorf("the host does not let programs write the FS and GS base (FSGSBASE, Linux 5.9), and the sentry cannot do without FS: %w", tls.err)
+	}
+	tls.Lock()
+	defer tls.Unlock()
+	if nowhere != 0 {
+		return fsgsUnknown, nil
+	}
+	_, _, _, skip := tlsAddrs()
+	old, err := handle(unix.SIGILL, skip)
+	if err != nil {
+		return 0, err
+	}
+	base := tryFSBase()
+	old.restore(unix.SIGILL)
+	if base == 0 {
+		return fsgsCall, nil
+	}
+	if b, err := unix.Mmap(-1, 0, nowhereSize, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE); err == nil {
+		nowhere = address(b) + nowhereSize/2
+		return fsgsUnknown, nil
+	}
+	return fsgsCall, nil
+}
+
+// handle makes a handler of tls_amd64.s a signal's, for the moment.
+func handle(sig unix.Signal, handler uintptr) (old sigaction, err error) {
+	_, _, _, _, _, _, restorer := textAddrs()
+	const (
+		saSiginfo  = 4
+		saOnStack  = 0x08000000
+		saRestart  = 0x10000000
+		saRestorer = 0x04000000
+	)
+	act := sigaction{handler: handler, flags: saSiginfo | saOnStack | saRestart | saRestorer, restorer: restorer, mask: ^uintptr(0)}
+	if _, _, e := syscall.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&act)), uintptr(unsafe.Pointer(&old)), 8, 0, 0); e != 0 {
+		return old, fmt.Errorf("rt_sigaction(%d): %w", sig, e)
+	}
+	return old, nil
+}
+
+func (old sigaction) restore(sig unix.Signal) {
+	_, _, _ = syscall.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&old)), 0, 8, 0, 0)
+}
 
 // hwcap2 is AT_HWCAP2.
 func hwcap2() uintptr {
@@ -165,7 +237,7 @@ type nearCall struct {
 
 // mstartCall is mstart's call of mstart0, made one of threadStart.
 func mstartCall() (nearCall, error) {
-	mstart, threadStart, _ := tlsAddrs()
+	mstart, threadStart, _, _ := tlsAddrs()
 	code := unsafe.Slice((*byte)(*(*unsafe.Pointer)(unsafe.Pointer(&mstart))), 16)
 	i := bytes.IndexByte(code, 0xe8)
 	if i < 0 || i+5 > len(code) {
@@ -188,22 +260,12 @@ func (c nearCall) patch() { atomic.StoreUint64(c.word, c.now) }
 
 // adoptThreads gives a block to each thread of the process that has none yet.
 func adoptThreads() error {
-	_, _, adopt := tlsAddrs()
-	_, _, _, _, _, _, restorer := textAddrs()
-	const (
-		saSiginfo  = 4
-		saOnStack  = 0x08000000
-		saRestart  = 0x10000000
-		saRestorer = 0x04000000
-	)
-	var old sigaction
-	act := sigaction{handler: adopt, flags: saSiginfo | saOnStack | saRestart | saRestorer, restorer: restorer, mask: ^uintptr(0)}
-	if _, _, e := syscall.RawSyscall6(unix.SYS_RT_SIGACTION, interruptSignal, uintptr(unsafe.Pointer(&act)), uintptr(unsafe.Pointer(&old)), 8, 0, 0); e != 0 {
-		return fmt.Errorf("rt_sigaction(%d): %w", interruptSignal, e)
+	_, _, adopt, _ := tlsAddrs()
+	old, err := handle(interruptSignal, adopt)
+	if err != nil {
+		return err
 	}
-	defer func() {
-		_, _, _ = syscall.RawSyscall6(unix.SYS_RT_SIGACTION, interruptSignal, uintptr(unsafe.Pointer(&old)), 0, 8, 0, 0)
-	}()
+	defer old.restore(interruptSignal)
 	pid := unix.Getpid()
 	asked := map[int]*uint32{}
 	for {

@@ -41,7 +41,7 @@ type vcpu struct {
 	xmask   uint64
 	init    uintptr // an XSAVE image of the initial state
 	fs      uint64  // what FS base is, if the sentry needs none, or noFS
-	fsgs    uint64  // FS and GS base are read and written by instructions
+	fsgs    fsgsWay
 	answers uintptr // [256]answer
 	rcx     uint64  // RCX at the beginning of answer
 	gs      uint64  // GS base when a signal stopped the guest: self, unless the guest changed it
@@ -142,6 +142,11 @@ func (p *Platform) newVCPU() error {
 	_, _, answer, _, _, _, _ := textAddrs()
 	*v = vcpu{leave: answer, self: uintptr(unsafe.Pointer(v)), goFS: goFS, fs: noFS, fsgs: p.fsgs, tid: uint64(unix.Gettid()),
 		avx512: p.fpu.avx512, slow: p.fpu.slow, cap: p.fpu.size, xmask: p.fpu.Features, init: uintptr(unsafe.Pointer(&p.fpu.Init[0]))}
+	if p.fsgs == fsgsUnknown {
+		if _, _, e := syscall.RawSyscall(unix.SYS_ARCH_PRCTL, archSetFS, nowhere, 0); e != 0 {
+			return fmt.Errorf("arch_prctl(ARCH_SET_FS): %w", e)
+		}
+	}
 	if p.way == Dispatch {
 		if err := dispatch(v.self); err != nil {
 			return fmt.Errorf("PR_SET_SYSCALL_USER_DISPATCH: %w", err)

@@ -398,7 +398,9 @@ func exceptions(m *machine) {
 		ev := m.run()
 		require.Equal(m.t, platform.Exception, ev.Kind, test.name)
 		require.Equal(m.t, int(test.sig), ev.Signal, test.name)
-		require.Equal(m.t, codeAddr+test.rip, m.st.Rip, test.name)
+		if rip := codeAddr + test.rip; test.name != "int 0x80" || m.st.Rip != codeAddr { // where the host has no 32-bit calls, the instruction faults
+			require.Equal(m.t, rip, m.st.Rip, test.name)
+		}
 		require.Positive(m.t, ev.Code, test.name)
 	}
 }
