@@ -10,6 +10,7 @@
 # Under the settings gosv must work, or end with one line that says what failed.
 #
 #	GOSV_BINARY   the gosv to test, bin/gosv otherwise
+#	GOSV_PLATFORM the platform, ptrace otherwise
 #	GOSV_APPEND   more words for the kernel's command line
 #	GOSV_SMP, GOSV_MEMORY, GOSV_CPU, GOSV_TIMEOUT   the machine: 2, 3G, max, and how many seconds it may run (3600)
 #
@@ -161,7 +162,8 @@ mount -t tmpfs -o mode=1777 shm /dev/shm
 mount -t devpts devpts /dev/pts
 dmesg -n 1
 echo "KERNEL $(uname -r), the root is a $(grep " / " /proc/mounts | tail -1 | cut -d" " -f3)"
-for uid in 0 65534; do as $uid / /bin/gosv do --platform=ptrace -- /bin/all sandbox $uid </dev/null; done
+platform=$(tr ' ' '\n' </proc/cmdline | sed -n 's/^gosvplatform=//p')
+for uid in 0 65534; do as $uid / /bin/gosv do --platform=$platform -- /bin/all sandbox $uid </dev/null; done
 conditions
 dmesg | grep -iE 'BUG|oops|segfault|general protection' | tail -5
 echo "THE END"
@@ -182,7 +184,7 @@ mkdir "$root/new"
 (cd "$root" && find . -xdev | cpio -o -H newc --quiet) >"$work/ram"
 echo "== $(basename "$kernel")"
 timeout "${GOSV_TIMEOUT-3600}" qemu-system-x86_64 -accel tcg,thread=multi -cpu "${GOSV_CPU-max}" -smp "${GOSV_SMP-2}" -m "${GOSV_MEMORY-3G}" -nic none \
-  -kernel "$kernel" -initrd "$work/ram" -append "console=ttyS0 panic=-1 quiet mitigations=off no_timer_check random.trust_cpu=on ${GOSV_APPEND-}" -display none -serial stdio -no-reboot </dev/null |
+  -kernel "$kernel" -initrd "$work/ram" -append "console=ttyS0 panic=-1 quiet mitigations=off no_timer_check random.trust_cpu=on gosvplatform=${GOSV_PLATFORM-ptrace} ${GOSV_APPEND-}" -display none -serial stdio -no-reboot </dev/null |
   sed -u 's|\r||' | tee "$work/log"
 grep -q '^THE END' "$work/log" || { echo "the machine did not reach the end"; exit 1; }
 ! grep -qE '^FAILED|: BAD' "$work/log"

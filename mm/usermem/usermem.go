@@ -4,8 +4,10 @@
 package usermem
 
 import (
+	"bytes"
 	"errors"
 	"io"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -36,10 +38,13 @@ type Memory interface {
 // errShort guards against a CopyIn that returns less without an error.
 var errShort error = unix.EFAULT
 
+var chunks = sync.Pool{New: func() any { return new([256]byte) }}
+
 // CopyInString copies a NUL-terminated string of at most max bytes, the NUL not
 // counted. A longer one gives ENAMETOOLONG.
 func CopyInString(m Memory, addr Addr, max int) (string, error) {
-	var chunk [256]byte
+	chunk := chunks.Get().(*[256]byte)
+	defer chunks.Put(chunk)
 	var s []byte
 	for {
 		// Never cross into a page that the string may not reach.
@@ -48,13 +53,14 @@ func CopyInString(m Memory, addr Addr, max int) (string, error) {
 			n = rest
 		}
 		got, err := m.CopyIn(addr, chunk[:n])
-		for i := 0; i < got; i++ {
-			if chunk[i] == 0 {
-				if len(s)+i > max {
-					return "", unix.ENAMETOOLONG
-				}
-				return string(append(s, chunk[:i]...)), nil
+		if i := bytes.IndexByte(chunk[:got], 0); i >= 0 {
+			if len(s)+i > max {
+				return "", unix.ENAMETOOLONG
 			}
+			if s == nil {
+				return string(chunk[:i]), nil
+			}
+			return string(append(s, chunk[:i]...)), nil
 		}
 		if err != nil {
 			return "", err

@@ -248,6 +248,7 @@ func (as *addressSpace) Release() {
 		// All of it is in ranges of the family's own, which are unmapped whole: that is one call and one flush of TLBs for what may be
 		// many mappings.
 		as.p.places.release(as.home, as.forget)
+		as.p.wakeAcquirers(true)
 	}
 }
 

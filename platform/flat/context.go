@@ -9,6 +9,7 @@ import (
 
 	"gosv.dev/platform"
 	"gosv.dev/platform/arch"
+	"gosv.dev/platform/flat/sites"
 )
 
 // context implements platform.Context.
@@ -26,7 +27,8 @@ type context struct {
 	rip           uint64           // where the guest goes on, which may be in a trampoline for st.Rip
 	// lastAfter is where the program goes on after its last system call, and lastResume where it really does.
 	lastAfter, lastResume uint64
-	textGen               uint64 // of the address space when they were noted
+	resumes               [16]resume // of calls before, by the address where they went on
+	textGen               uint64     // of the address space when they were noted
 
 	answers *[256]answer
 
@@ -110,7 +112,8 @@ func (c *context) Switch(pas platform.AddressSpace, st *arch.State, step bool) (
 			return platform.Event{Kind: platform.Interrupted}, nil
 		}
 		if gen := as.textGen.Load(); gen != c.textGen {
-			c.textGen, c.lastAfter, c.lastResume = gen, 0, 0
+			c.textGen = gen
+			c.forgetCalls()
 		}
 		if c.rip = c.lastResume; st.Rip != c.lastAfter {
 			c.rip = as.goOn(st.Rip)
@@ -125,7 +128,11 @@ func (c *context) Switch(pas platform.AddressSpace, st *arch.State, step bool) (
 		switch c.event {
 		case eventSyscall:
 			if st.Rip != c.lastResume {
-				c.lastResume, c.lastAfter = st.Rip, as.afterCall(st.Rip)
+				r := &c.resumes[st.Rip/sites.TrampSize%uint64(len(c.resumes))]
+				if r.at != st.Rip {
+					*r = resume{at: st.Rip, after: as.afterCall(st.Rip)}
+				}
+				c.lastResume, c.lastAfter = r.at, r.after
 			}
 			st.Rip, st.Rcx = c.lastAfter, c.lastAfter
 			st.Orig_rax, st.Rax = st.Rax, arch.ENOSYS
@@ -136,6 +143,15 @@ func (c *context) Switch(pas platform.AddressSpace, st *arch.State, step bool) (
 			}
 		}
 	}
+}
+
+// resume is where a rewritten call goes on, and where the program thinks it does.
+type resume struct{ at, after uint64 }
+
+// forgetCalls is called when the text may have changed.
+func (c *context) forgetCalls() {
+	c.lastAfter, c.lastResume = 0, 0
+	c.resumes = [len(c.resumes)]resume{}
 }
 
 // needsStub says why this state cannot run here, or "".
@@ -194,7 +210,7 @@ func (c *context) signal(as *addressSpace, st *arch.State) (platform.Event, bool
 		}
 		if !c.p.o.NoRewrite && !vsyscall {
 			as.rewrite(st.Rip, st.Rax)
-			c.lastAfter, c.lastResume = 0, 0
+			c.forgetCalls()
 		}
 		st.Orig_rax, st.Rax = st.Rax, arch.ENOSYS
 		return platform.Event{Kind: platform.Syscall}, true
@@ -337,6 +353,7 @@ func (c *context) ResetFP() {
 
 // Release implements platform.Context.
 func (c *context) Release() {
+	c.p.awake.Add(-1)
 	c.detach()
 	if c.stub != nil {
 		c.other.Store(nil)

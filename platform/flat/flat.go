@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -39,12 +40,15 @@ type Platform struct {
 	fsgs  fsgsWay
 
 	acquirers        atomic.Int32 // address spaces that wait for others to sleep
+	awake            atomic.Int32 // contexts that neither sleep nor wait for addresses
+	cpus             int
 	moves, rewritten atomic.Int64
 	o                Options
 
-	mu     sync.Mutex
-	slept  chan struct{} // closed when a context goes to sleep; nil while nobody has asked
-	places places
+	mu sync.Mutex
+	// Closed when a context goes to sleep, and when addresses become free; nil while nobody has asked.
+	slept, released chan struct{}
+	places          places
 }
 
 // New makes the platform, for the rest of the process's life: signal handlers stay. It must be called before the
@@ -54,7 +58,7 @@ func New(o Options) (*Platform, error) {
 	if o.Memory == nil || o.Stubs == nil {
 		return nil, errors.New("flat: no flat memory, or no platform below")
 	}
-	p := &Platform{memFD: o.Memory.Fd(), stubs: o.Stubs, o: o}
+	p := &Platform{memFD: o.Memory.Fd(), stubs: o.Stubs, o: o, cpus: runtime.NumCPU()}
 	if err := p.probe(); err != nil {
 		return nil, fmt.Errorf("flat: %w", err)
 	}
@@ -108,6 +112,7 @@ func (p *Platform) NewContext() platform.Context {
 	c.fpAt, c.imageAt = address(c.fp), address(c.image)
 	c.ResetFP()
 	c.NoAnswers()
+	p.awake.Add(1)
 	return c
 }
 

@@ -191,6 +191,7 @@ func leaveFS() error {
 	if err := adoptThreads(); err != nil {
 		return err // which does no harm: each thread has its word where FS and perhaps GS say
 	}
+	populate(found, lo)
 	for _, off := range found {
 		text[off] = 0x65 // the prefix that means GS
 	}
@@ -200,6 +201,26 @@ func leaveFS() error {
 	}
 	goTLSInGS = true
 	return nil
+}
+
+// populate has the host make the pages ready that will be written to, at offsets from base that ascend: that costs less than a fault for each.
+func populate(offsets []int, base uintptr) {
+	var lo, hi uintptr
+	more := func() {
+		if lo < hi {
+			_, _, _ = syscall.RawSyscall(unix.SYS_MADVISE, lo, hi-lo, unix.MADV_POPULATE_WRITE)
+		}
+	}
+	for _, off := range offsets {
+		if page := (base + uintptr(off)) &^ (pageSize - 1); page != hi-pageSize {
+			if page != hi {
+				more()
+				lo = page
+			}
+			hi = page + pageSize
+		}
+	}
+	more()
 }
 
 const (

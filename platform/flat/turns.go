@@ -50,6 +50,9 @@ const (
 	// gone to sleep since the waiting began.
 	missingTime = 300 * time.Microsecond
 	patience    = 200 * time.Microsecond
+	// busyTime is how long it waits in all while there is no processor free for it to run on in a stub, and busyLook how often it looks again then.
+	busyTime = 50 * time.Millisecond
+	busyLook = 500 * time.Microsecond
 	// mostSkipped is for how many forks, at most, nothing is lent because it was in vain.
 	mostSkipped = 64
 )
@@ -201,6 +204,8 @@ func (as *addressSpace) await() error {
 		if timer == nil {
 			timer = time.NewTimer(lendTime)
 			defer timer.Stop()
+			as.p.awake.Add(-1)
+			defer as.p.awake.Add(1)
 		}
 		select {
 		case <-ch:
@@ -238,7 +243,8 @@ func (c *context) attach(as *addressSpace) {
 	as.mu.Lock()
 	as.contexts = append(as.contexts, c)
 	as.mu.Unlock()
-	c.as, c.lastAfter, c.lastResume = as, 0, 0
+	c.as = as
+	c.forgetCalls()
 }
 
 // detach takes c out of the address space where it was.
@@ -276,9 +282,11 @@ func (as *addressSpace) acquire() error {
 	begin := time.Now()
 	timer := time.NewTimer(missingTime)
 	defer timer.Stop()
+	p.awake.Add(-1)
+	defer p.awake.Add(1)
 	slept := map[*home]uint64{}
-	for last := false; ; {
-		ch := p.nextSleep()
+	for last, busy := false, false; ; {
+		ch := p.nextLook(busy)
 		as.mu.Lock()
 		n := len(as.stack)
 		if as.moved.Load() || as.turn.Load() != nil || n == 0 || as.stack[n-1] != as {
@@ -304,7 +312,10 @@ func (as *addressSpace) acquire() error {
 		select {
 		case <-ch:
 		case <-timer.C:
-			last = true
+			if busy = time.Since(begin) < busyTime && int(p.awake.Load()) >= p.cpus; busy {
+				timer.Reset(busyLook)
+			}
+			last = !busy
 		}
 	}
 }
@@ -376,28 +387,43 @@ func (h *home) giveUp(to *home, s span, slept map[*home]uint64, patient bool) bo
 	return true
 }
 
-// nextSleep is closed when a context goes to sleep.
-func (p *Platform) nextSleep() <-chan struct{} {
+// nextLook is closed when addresses become free, or, unless who waits is busy with nothing but waiting, when a context goes to sleep.
+func (p *Platform) nextLook(busy bool) <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.slept == nil {
-		p.slept = make(chan struct{})
+	ch := &p.slept
+	if busy {
+		ch = &p.released
 	}
-	return p.slept
+	if *ch == nil {
+		*ch = make(chan struct{})
+	}
+	return *ch
+}
+
+// wakeAcquirers has those look again who wait for addresses; not all of them if nothing but a context's going to sleep is the reason.
+func (p *Platform) wakeAcquirers(released bool) {
+	if p.acquirers.Load() == 0 {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.slept != nil {
+		close(p.slept)
+		p.slept = nil
+	}
+	if released && p.released != nil {
+		close(p.released)
+		p.released = nil
+	}
 }
 
 // Sleep implements platform.Sleeper.
 func (c *context) Sleep() {
 	c.sleeps.Add(1)
 	c.asleep.Store(true)
-	if c.p.acquirers.Load() != 0 {
-		c.p.mu.Lock()
-		if c.p.slept != nil {
-			close(c.p.slept)
-			c.p.slept = nil
-		}
-		c.p.mu.Unlock()
-	}
+	c.p.awake.Add(-1)
+	c.p.wakeAcquirers(false)
 	as := c.as
 	if as == nil || !as.borrows.Load() || as.moved.Load() {
 		return
@@ -409,4 +435,7 @@ func (c *context) Sleep() {
 }
 
 // Wake implements platform.Sleeper.
-func (c *context) Wake() { c.asleep.Store(false) }
+func (c *context) Wake() {
+	c.asleep.Store(false)
+	c.p.awake.Add(1)
+}
