@@ -150,7 +150,7 @@ func writeFile(t *sentry.Task, f *vfs.File, src *usermem.IO, flags vfs.IOFlags) 
 
 // read(2)
 func read(t *sentry.Task, fd int32, buf usermem.Addr, n uint64) (uintptr, error) {
-	f, err := t.Files().Get(fd)
+	f, err := t.Files().Use(fd)
 	if err != nil {
 		return 0, err
 	}
@@ -158,17 +158,17 @@ func read(t *sentry.Task, fd int32, buf usermem.Addr, n uint64) (uintptr, error)
 	err = setGuestIO(t, dst, buf, n)
 	var done int64
 	if err == nil {
-		done, err = readFile(t, f, dst, 0)
+		done, err = readFile(t, f.File, dst, f.IOFlags())
 	} else if !f.Readable() {
 		err = unix.EBADF
 	}
-	f.DecRef()
+	f.Done()
 	return uintptr(done), err
 }
 
 // write(2)
 func write(t *sentry.Task, fd int32, buf usermem.Addr, n uint64) (uintptr, error) {
-	f, err := t.Files().Get(fd)
+	f, err := t.Files().Use(fd)
 	if err != nil {
 		return 0, err
 	}
@@ -176,11 +176,11 @@ func write(t *sentry.Task, fd int32, buf usermem.Addr, n uint64) (uintptr, error
 	err = setGuestIO(t, src, buf, n)
 	var done int64
 	if err == nil {
-		done, err = writeFile(t, f, src, 0)
+		done, err = writeFile(t, f.File, src, f.IOFlags())
 	} else if !f.Writable() {
 		err = unix.EBADF
 	}
-	f.DecRef()
+	f.Done()
 	return uintptr(done), err
 }
 
@@ -189,7 +189,7 @@ func pread64(t *sentry.Task, fd int32, buf usermem.Addr, n uint64, off int64) (u
 	if off < 0 {
 		return 0, unix.EINVAL
 	}
-	f, err := t.Files().Get(fd)
+	f, err := t.Files().Use(fd)
 	if err != nil {
 		return 0, err
 	}
@@ -202,7 +202,7 @@ func pread64(t *sentry.Task, fd int32, buf usermem.Addr, n uint64, off int64) (u
 	if err == nil {
 		done, err = f.PRead(t, dst, off, 0)
 	}
-	f.DecRef()
+	f.Done()
 	return uintptr(done), err
 }
 
@@ -211,7 +211,7 @@ func pwrite64(t *sentry.Task, fd int32, buf usermem.Addr, n uint64, off int64) (
 	if off < 0 {
 		return 0, unix.EINVAL
 	}
-	f, err := t.Files().Get(fd)
+	f, err := t.Files().Use(fd)
 	if err != nil {
 		return 0, err
 	}
@@ -224,7 +224,7 @@ func pwrite64(t *sentry.Task, fd int32, buf usermem.Addr, n uint64, off int64) (
 	if err == nil {
 		done, err = f.PWrite(t, src, off, 0)
 	}
-	f.DecRef()
+	f.Done()
 	return uintptr(done), err
 }
 
@@ -307,15 +307,12 @@ func pwritev2(t *sentry.Task, fd int32, vec usermem.Addr, n uint64, off int64, _
 
 // lseek(2)
 func lseek(t *sentry.Task, fd int32, off int64, whence uint32) (uintptr, error) {
-	f, err := t.Files().Get(fd)
+	f, err := t.Files().Use(fd)
 	if err != nil {
 		return 0, err
 	}
-	defer f.DecRef()
-	if whence > unix.SEEK_HOLE {
-		return 0, unix.EINVAL
-	}
-	pos, err := f.Seek(t, off, int(whence))
+	pos, err := f.Seek(t, off, int(min(whence, unix.SEEK_HOLE+1)))
+	f.Done()
 	return uintptr(pos), err
 }
 

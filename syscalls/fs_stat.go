@@ -99,12 +99,12 @@ func lstat(t *sentry.Task, path, buf usermem.Addr) (uintptr, error) {
 
 // fstat(2)
 func fstat(t *sentry.Task, fd int32, buf usermem.Addr) (uintptr, error) {
-	f, err := t.Files().Get(fd)
+	f, err := t.Files().Use(fd)
 	if err != nil {
 		return 0, err
 	}
 	s, err := f.Path.Stat(t)
-	f.DecRef()
+	f.Done()
 	if err != nil {
 		return 0, err
 	}

@@ -73,6 +73,46 @@ func (t *FDTable) Get(fd int32) (*File, error) {
 	}
 }
 
+// Use is the file of a descriptor for the length of one system call (Linux: struct fd). It has a reference only where it needs one: in a
+// table that no other task has, nobody takes a descriptor away while the task is in a call.
+type Use struct {
+	*File
+	counted bool
+}
+
+// Use finds the file of a descriptor for a call of the only task that may be using the table now, or one of several; EBADF if it is not open. Done
+// ends it.
+func (t *FDTable) Use(fd int32) (Use, error) {
+	if t.refs.Load() != 1 {
+		f, err := t.Get(fd)
+		return Use{f, true}, err
+	}
+	files := *t.files.Load()
+	if uint32(fd) >= uint32(len(files)) {
+		return Use{}, unix.EBADF
+	}
+	f := files[fd].Load()
+	if f == nil {
+		return Use{}, unix.EBADF
+	}
+	return Use{f, false}, nil
+}
+
+// Done gives up the file.
+func (u Use) Done() {
+	if u.counted {
+		u.DecRef()
+	}
+}
+
+// IOFlags are IOAlone if that is so.
+func (u Use) IOFlags() IOFlags {
+	if !u.counted && u.refs.Load() == 1 {
+		return IOAlone
+	}
+	return 0
+}
+
 // GetFlags is Get with the close-on-exec flag.
 func (t *FDTable) GetFlags(fd int32) (f *File, cloexec bool, err error) {
 	t.mu.Lock()

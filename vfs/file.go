@@ -90,6 +90,8 @@ const (
 	IOAppend
 	// IOSync: do not return before the data are on stable storage (O_SYNC, O_DSYNC, RWF_SYNC).
 	IOSync
+	// IOAlone: the file is open as one descriptor of one task, which makes the call: its position needs no lock (Linux: file_needs_f_pos_lock).
+	IOAlone
 )
 
 // FileOps is what an open file does. Embed DefaultFileOps for what it does not support.

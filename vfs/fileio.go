@@ -281,12 +281,12 @@ func (f *File) readOnce(ctx Context, dst *usermem.IO, off int64, flags IOFlags, 
 		}
 		return n, err
 	}
-	f.posMu.Lock()
+	f.lockPos(flags)
 	n, err := f.Ops.Read(ctx, f, dst, f.pos, flags)
 	if n > 0 {
 		f.pos += n
 	}
-	f.posMu.Unlock()
+	f.unlockPos(flags)
 	if err == nil {
 		f.accessed()
 	} else if err == unix.EINVAL && f.Inode().IsDir() {
@@ -401,30 +401,49 @@ func (f *File) write(ctx Context, src *usermem.IO, off int64, flags IOFlags, use
 	return n, err
 }
 
-func (f *File) writeOnce(ctx Context, src *usermem.IO, off int64, flags IOFlags, usePos bool) (int64, error) {
-	if usePos {
+// lockPos and unlockPos enclose what uses the position.
+func (f *File) lockPos(flags IOFlags) {
+	if flags&IOAlone == 0 {
 		f.posMu.Lock()
-		defer f.posMu.Unlock()
-		off = f.pos
 	}
+}
+
+func (f *File) unlockPos(flags IOFlags) {
+	if flags&IOAlone == 0 {
+		f.posMu.Unlock()
+	}
+}
+
+func (f *File) writeOnce(ctx Context, src *usermem.IO, off int64, flags IOFlags, usePos bool) (int64, error) {
+	if !usePos {
+		n, _, err := f.writeAt(ctx, src, off, flags)
+		return n, err
+	}
+	f.lockPos(flags)
+	n, newOff, err := f.writeAt(ctx, src, f.pos, flags)
+	if n > 0 {
+		f.pos = newOff
+	}
+	f.unlockPos(flags)
+	return n, err
+}
+
+// writeAt writes at off, and returns where the next write goes.
+func (f *File) writeAt(ctx Context, src *usermem.IO, off int64, flags IOFlags) (int64, int64, error) {
 	i := f.Inode()
 	if !i.IsRegular() {
-		n, newOff, err := f.Ops.Write(ctx, f, src, off, flags)
-		if usePos && n > 0 {
-			f.pos = newOff
-		}
-		return n, err
+		return f.Ops.Write(ctx, f, src, off, flags)
 	}
 	i.WriteMu.Lock()
 	defer i.WriteMu.Unlock()
 	if src.Len() == 0 {
-		return 0, nil
+		return 0, 0, nil
 	}
 	at := off
 	if flags&IOAppend != 0 {
 		a, err := i.Ops.GetAttr(ctx, i)
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		at = a.Size
 	}
@@ -433,14 +452,14 @@ func (f *File) writeOnce(ctx Context, src *usermem.IO, off int64, flags IOFlags,
 		limit = l
 		if uint64(at) >= l {
 			ctx.Signal(unix.SIGXFSZ)
-			return 0, unix.EFBIG
+			return 0, 0, unix.EFBIG
 		}
 	}
 	if uint64(at) >= limit {
-		return 0, unix.EFBIG
+		return 0, 0, unix.EFBIG
 	}
 	if err := removePrivs(ctx, i, f); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	part := src
 	var limited usermem.IO
@@ -452,10 +471,7 @@ func (f *File) writeOnce(ctx Context, src *usermem.IO, off int64, flags IOFlags,
 	if part == &limited && n > 0 {
 		*src = src.Skip(uint64(n))
 	}
-	if usePos && n > 0 {
-		f.pos = newOff
-	}
-	return n, err
+	return n, newOff, err
 }
 
 // removePrivs drops setuid and setgid bits and file capabilities when content changes.
@@ -519,18 +535,27 @@ func (f *File) Pos() int64 {
 
 // Seek is lseek(2).
 func (f *File) Seek(ctx Context, off int64, whence int) (int64, error) {
+	return f.seek(ctx, off, whence, 0)
+}
+
+// Seek is File.Seek.
+func (u Use) Seek(ctx Context, off int64, whence int) (int64, error) {
+	return u.seek(ctx, off, whence, u.IOFlags())
+}
+
+func (f *File) seek(ctx Context, off int64, whence int, flags IOFlags) (int64, error) {
 	if f.mode&modePath != 0 {
 		return 0, unix.EBADF
 	}
 	if whence < 0 || whence > unix.SEEK_HOLE {
 		return 0, unix.EINVAL
 	}
-	f.posMu.Lock()
-	defer f.posMu.Unlock()
+	f.lockPos(flags)
 	n, err := f.Ops.Seek(ctx, f, f.pos, off, whence)
 	if err == nil {
 		f.pos = n
 	}
+	f.unlockPos(flags)
 	return n, err
 }
 
