@@ -94,8 +94,8 @@ TEXT ·skipIllegal(SB), NOSPLIT|NOFRAME, $0-0
 	ADDQ $5, 168(DX) // RIP
 	RET
 
-// func tlsAddrs() (mstart, threadStart, adopt, skipIllegal uintptr)
-TEXT ·tlsAddrs(SB), NOSPLIT, $0-32
+// func tlsAddrs() (mstart, threadStart, adopt, skipIllegal, clone, stackcheck uintptr)
+TEXT ·tlsAddrs(SB), NOSPLIT, $0-48
 	LEAQ runtime·mstart(SB), AX
 	MOVQ AX, mstart+0(FP)
 	LEAQ ·threadStart(SB), AX
@@ -104,4 +104,8 @@ TEXT ·tlsAddrs(SB), NOSPLIT, $0-32
 	MOVQ AX, adopt+16(FP)
 	LEAQ ·skipIllegal(SB), AX
 	MOVQ AX, skipIllegal+24(FP)
+	LEAQ runtime·clone(SB), AX
+	MOVQ AX, clone+32(FP)
+	LEAQ runtime·stackcheck(SB), AX
+	MOVQ AX, stackcheck+40(FP)
 	RET

@@ -66,7 +66,7 @@ var nowhere uintptr
 
 const nowhereSize = 2 << 30
 
-func tlsAddrs() (mstart, threadStart, adopt, skipIllegal uintptr)
+func tlsAddrs() (mstart, threadStart, adopt, skipIllegal, clone, stackcheck uintptr)
 func tryFSBase() uint64
 
 //go:linkname iscgo runtime.iscgo
@@ -114,7 +114,7 @@ func fsgs() (fsgsWay, error) {
 	if nowhere != 0 {
 		return fsgsUnknown, nil
 	}
-	_, _, _, skip := tlsAddrs()
+	_, _, _, skip, _, _ := tlsAddrs()
 	old, err := handle(unix.SIGILL, skip)
 	if err != nil {
 		return 0, err
@@ -173,12 +173,13 @@ func leaveFS() error {
 	}
 	lo, hi := sentryText()
 	text := unsafe.Slice((*byte)(*(*unsafe.Pointer)(unsafe.Pointer(&lo))), hi-lo)
+	pageLo, pageHi := lo&^(pageSize-1), (hi+pageSize-1)&^(pageSize-1)
+	_, _, _ = syscall.RawSyscall(unix.SYS_MADVISE, pageLo, pageHi-pageLo, unix.MADV_POPULATE_READ) // cheaper than faults
 	found := tlsSites(text, lo)
 	call, err := mstartCall()
 	if err != nil {
 		return err
 	}
-	pageLo, pageHi := lo&^(pageSize-1), (hi+pageSize-1)&^(pageSize-1)
 	if e := hostProtect(uint64(pageLo), uint64(pageHi-pageLo), unix.PROT_READ|unix.PROT_WRITE|unix.PROT_EXEC); e != 0 {
 		return fmt.Errorf("mprotect of the sentry's text: %w", e)
 	}
@@ -243,11 +244,21 @@ func tlsSites(text []byte, base uintptr) []int {
 		if b[1]&^0x04 != 0x48 || b[3]&0xc7 != 0x04 || !bytes.Equal(b[4:], tail) {
 			continue
 		}
-		if f := runtime.FuncForPC(base + uintptr(at)); f != nil && (f.Name() == "runtime.clone" || f.Name() == "runtime.stackcheck") {
-			continue
+		if !beforeMstart(base + uintptr(at)) {
+			found = append(found, at)
 		}
-		found = append(found, at)
 	}
+}
+
+// beforeMstart tells whether new threads come to an address before mstart: it is in clone or stackcheck.
+func beforeMstart(pc uintptr) bool {
+	const long = 512 // neither function is; to ask the runtime about each address is not cheap
+	_, _, _, _, clone, stackcheck := tlsAddrs()
+	if pc-clone >= long && pc-stackcheck >= long {
+		return false
+	}
+	f := runtime.FuncForPC(pc)
+	return f != nil && (f.Entry() == clone || f.Entry() == stackcheck)
 }
 
 // nearCall is a CALL whose target is to be another one.
@@ -258,7 +269,7 @@ type nearCall struct {
 
 // mstartCall is mstart's call of mstart0, made one of threadStart.
 func mstartCall() (nearCall, error) {
-	mstart, threadStart, _, _ := tlsAddrs()
+	mstart, threadStart, _, _, _, _ := tlsAddrs()
 	code := unsafe.Slice((*byte)(*(*unsafe.Pointer)(unsafe.Pointer(&mstart))), 16)
 	i := bytes.IndexByte(code, 0xe8)
 	if i < 0 || i+5 > len(code) {
@@ -281,24 +292,21 @@ func (c nearCall) patch() { atomic.StoreUint64(c.word, c.now) }
 
 // adoptThreads gives a block to each thread of the process that has none yet.
 func adoptThreads() error {
-	_, _, adopt, _ := tlsAddrs()
+	_, _, adopt, _, _, _ := tlsAddrs()
 	old, err := handle(interruptSignal, adopt)
 	if err != nil {
 		return err
 	}
 	defer old.restore(interruptSignal)
 	pid := unix.Getpid()
-	asked := map[int]*uint32{}
+	asked, seen := map[int]*uint32{}, map[string]bool{}
 	for {
-		tids, err := threads()
+		tids, err := threads(seen)
 		if err != nil {
 			return err
 		}
 		waiting := false
 		for _, tid := range tids {
-			if asked[tid] != nil {
-				continue
-			}
 			waiting = true
 			// The host writes what is queued with the signal, so the word must not move, and never goes.
 			word := new(uint32)
@@ -331,14 +339,18 @@ func adoptThreads() error {
 	}
 }
 
-// threads are the process's threads, by the ids that they have in its pid namespace; /proc may be another one's.
-func threads() ([]int, error) {
+// threads are the process's threads that were not seen yet, by the ids that they have in its pid namespace; /proc may be another one's.
+func threads(seen map[string]bool) ([]int, error) {
 	entries, err := os.ReadDir("/proc/self/task")
 	if err != nil {
 		return nil, fmt.Errorf("the sentry's threads: %w", err)
 	}
 	var tids []int
 	for _, e := range entries {
+		if seen[e.Name()] {
+			continue
+		}
+		seen[e.Name()] = true
 		status, err := os.ReadFile("/proc/self/task/" + e.Name() + "/status")
 		if err != nil {
 			continue // it has ended

@@ -51,7 +51,7 @@ const (
 	missingTime = 300 * time.Microsecond
 	patience    = 200 * time.Microsecond
 	// busyTime is how long it waits in all while there is no processor free for it to run on in a stub, and busyLook how often it looks again then.
-	busyTime = 50 * time.Millisecond
+	busyTime = 100 * time.Millisecond
 	busyLook = 500 * time.Microsecond
 	// mostSkipped is for how many forks, at most, nothing is lent because it was in vain.
 	mostSkipped = 64
