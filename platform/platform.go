@@ -174,8 +174,8 @@ type Runner interface {
 	Run(as AddressSpace, f func())
 }
 
-// An Answerer is a Context that can answer system calls itself, without a stop. Both methods may be called from any
-// goroutine; an answer that is being taken back may still be given until NoAnswers has returned.
+// An Answerer is a Context that can answer system calls itself, without a stop. NoAnswers may be called from any
+// goroutine, Answer from the context's; an answer that is being taken back may still be given until NoAnswers has returned.
 type Answerer interface {
 	// Answer makes value the result of system call nr, below 256, until NoAnswers.
 	Answer(nr uint64, value uint32)

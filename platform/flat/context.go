@@ -17,8 +17,7 @@ type context struct {
 	p *Platform
 
 	// Owned by the context's goroutine.
-	fp            []byte // vector registers saved by hand
-	image         []byte // an XSAVE image
+	*buffers
 	fpAt, imageAt uintptr
 	fpImage       uint64           // the state is in image
 	stub          platform.Context // made when it first needs one
@@ -30,7 +29,7 @@ type context struct {
 	resumes               [16]resume // of calls before, by the address where they went on
 	textGen               uint64     // of the address space when they were noted
 
-	answers *[256]answer
+	answers atomic.Pointer[[256]answer] // none until there is one
 
 	asleep atomic.Bool   // see platform.Sleeper
 	sleeps atomic.Uint32 // how often it was
@@ -330,14 +329,13 @@ func (c *context) SetFP(image []byte) error {
 	if c.onStub {
 		return c.stub.SetFP(image)
 	}
-	full := make([]byte, len(c.image))
-	if err := c.p.fpu.Complete(full, image); err != nil {
+	if err := c.p.fpu.Complete(c.spare, image); err != nil {
 		return err
 	}
 	// What is reserved behind the components' bits must be zero.
-	clear(full[arch.FXSaveSize+8 : arch.FXSaveSize+arch.XSaveHeader])
-	copy(c.image, full)
-	c.fpImage = 1
+	clear(c.spare[arch.FXSaveSize+8 : arch.FXSaveSize+arch.XSaveHeader])
+	c.image, c.spare = c.spare, c.image
+	c.imageAt, c.fpImage = address(c.image), 1
 	return nil
 }
 
@@ -359,23 +357,43 @@ func (c *context) Release() {
 		c.other.Store(nil)
 		c.stub.Release()
 	}
+	c.p.buffers.Put(c.buffers)
+	c.buffers = nil
 }
 
 // Where switch_amd64.s answers calls.
 var _, _, answerAddr, answeredAddr, leaveAddr, _, _ = textAddrs()
 
+// none is the answers of a context that has none.
+var none = func() (a [256]answer) {
+	for i := range a {
+		a[i].negative = noAnswer(uint64(i))
+	}
+	return a
+}()
+
 // Answer implements platform.Answerer.
 func (c *context) Answer(nr uint64, value uint32) {
-	a := &c.answers[nr]
+	all := c.answers.Load()
+	if all == &none {
+		all = new([256]answer)
+		*all = none
+		c.answers.Store(all)
+	}
+	a := &all[nr]
 	atomic.StoreUint64(&a.value, uint64(value))
 	atomic.StoreUint64(&a.negative, -nr)
 }
 
 // NoAnswers implements platform.Answerer.
 func (c *context) NoAnswers() {
-	for i := range c.answers {
+	all := c.answers.Load()
+	if all == &none {
+		return
+	}
+	for i := range all {
 		none := noAnswer(uint64(i))
-		if a := &c.answers[i]; atomic.LoadUint64(&a.negative) != none {
+		if a := &all[i]; atomic.LoadUint64(&a.negative) != none {
 			atomic.StoreUint64(&a.negative, none)
 		}
 	}

@@ -40,6 +40,7 @@ type Platform struct {
 	fsgs  fsgsWay
 
 	acquirers        atomic.Int32 // address spaces that wait for others to sleep
+	buffers          sync.Pool
 	awake            atomic.Int32 // contexts that neither sleep nor wait for addresses
 	cpus             int
 	moves, rewritten atomic.Int64
@@ -108,12 +109,22 @@ func (p *Platform) NewAddressSpace() (platform.AddressSpace, error) {
 
 // NewContext implements platform.Platform.
 func (p *Platform) NewContext() platform.Context {
-	c := &context{p: p, watch: new(atomic.Uint32), answers: new([256]answer), fp: make([]byte, fpSize), image: aligned(p.fpu.size)}
+	b, _ := p.buffers.Get().(*buffers)
+	if b == nil {
+		b = &buffers{fp: make([]byte, fpSize), image: aligned(p.fpu.size), spare: aligned(p.fpu.size)}
+	}
+	c := &context{p: p, watch: new(atomic.Uint32), buffers: b}
 	c.fpAt, c.imageAt = address(c.fp), address(c.image)
+	c.answers.Store(&none)
 	c.ResetFP()
-	c.NoAnswers()
 	p.awake.Add(1)
 	return c
+}
+
+// buffers are the larger parts of a context, which the next one uses.
+type buffers struct {
+	fp           []byte // vector registers saved by hand
+	image, spare []byte // XSAVE images
 }
 
 // Close implements platform.Platform.

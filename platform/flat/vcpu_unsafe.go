@@ -234,7 +234,7 @@ func (c *context) enter(st *arch.State) bool {
 	}
 	v.st = uintptr(unsafe.Pointer(st))
 	v.fp, v.image, v.fpImage = c.fpAt, c.imageAt, c.fpImage
-	v.rip, v.answers = c.rip, uintptr(unsafe.Pointer(&c.answers[0]))
+	v.rip, v.answers = c.rip, *(*uintptr)(unsafe.Pointer(&c.answers))
 	v.full = 1
 	if st.Rcx == st.Rip && st.R11 == st.Eflags && st.Eflags&^arithmetic == ordinary {
 		v.full = 0
