@@ -38,6 +38,7 @@ func (t *Task) start() {
 
 // run is the task's goroutine: it runs guest code until the task has died.
 func (t *Task) run() {
+	reserveStack()
 	defer t.k.live.Done()
 	defer close(t.done)
 	defer t.k.count.Add(-1)
@@ -58,6 +59,18 @@ func (t *Task) run() {
 	t.exitGuarded()
 	t.k.endRunning()
 }
+
+// reserveStack makes the goroutine's stack as large as most system calls need, at once: from the smallest it would grow step by step, and be copied
+// at each.
+//
+//go:noinline
+func reserveStack() {
+	var room [8 << 10]byte
+	keep(&room)
+}
+
+//go:noinline
+func keep(*[8 << 10]byte) {}
 
 // runGuarded runs the loop. A panic below it ends the guest's process instead of the sandbox.
 func (t *Task) runGuarded() {
