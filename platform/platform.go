@@ -174,14 +174,6 @@ type Runner interface {
 	Run(as AddressSpace, f func())
 }
 
-// An Answerer is a Context that can answer system calls itself, without a stop. NoAnswers may be called from any
-// goroutine, Answer from the context's; an answer that is being taken back may still be given until NoAnswers has returned.
-type Answerer interface {
-	// Answer makes value the result of system call nr, below 256, until NoAnswers.
-	Answer(nr uint64, value uint32)
-	NoAnswers()
-}
-
 // A Watcher is a Context whose Switch looks at a word of its caller's before guest code runs, behind a memory barrier: if a bit of
 // mask is set in it, Switch returns Interrupted. So who sets a bit, and then calls Interrupt if Switch is running or about to,
 // needs no barrier on the caller's side. Watch is called once, before the first Switch.

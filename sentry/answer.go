@@ -8,7 +8,7 @@ import (
 )
 
 // Calls whose result does not change by itself (getpid and its kin) are answered by the platform, where it can do that, until
-// something happens that changes one of the results or wants to see the calls.
+// something happens that changes one of the results or wants to see the calls; and some others by functions (leaf_unsafe.go).
 
 // answers is what a task has of it.
 type answers struct {
@@ -21,14 +21,22 @@ func (t *Task) AnswerGen() uint64 { return t.answers.gen.Load() }
 
 // Answer has the platform give v for system call nr from now on, unless noAnswers was called since gen was read.
 func (t *Task) Answer(nr uint64, v uint32, gen uint64) {
-	a := &t.answers
 	// In a user namespace ids change when its maps are written.
-	if a.by == nil || t.work.Load()&(workTrace|workSeccomp) != 0 || t.Cred().UserNS != cred.InitUserNS() {
-		return
+	if t.mayAnswer() && t.Cred().UserNS == cred.InitUserNS() {
+		t.answers.by.Answer(nr, v)
+		t.answered(gen)
 	}
-	a.by.Answer(nr, v)
-	if a.gen.Load() != gen || t.work.Load()&(workTrace|workSeccomp) != 0 {
-		a.by.NoAnswers()
+}
+
+// mayAnswer tells whether the platform can answer calls, and nobody wants to see them.
+func (t *Task) mayAnswer() bool {
+	return t.answers.by != nil && t.work.Load()&(workTrace|workSeccomp) == 0
+}
+
+// answered takes an answer back that has been overtaken.
+func (t *Task) answered(gen uint64) {
+	if t.answers.gen.Load() != gen || t.work.Load()&(workTrace|workSeccomp) != 0 {
+		t.answers.by.NoAnswers()
 	}
 }
 

@@ -1,7 +1,7 @@
 package sentry
 
 import (
-	"hash/maphash"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,7 +24,7 @@ import (
 const futexBuckets = 512
 
 type futexTable struct {
-	seed    maphash.Seed
+	m1, m2  uint64 // for FutexKey.Hash
 	buckets [futexBuckets]futexBucket
 	// pi protects the lists of piStates that tasks own.
 	pi sync.Mutex
@@ -65,14 +65,14 @@ type piState struct {
 }
 
 func (ft *futexTable) init() {
-	ft.seed = maphash.MakeSeed()
+	ft.m1, ft.m2 = rand.Uint64()|1, rand.Uint64()|1
 	for i := range ft.buckets {
 		ft.buckets[i].index = i
 	}
 }
 
 func (ft *futexTable) bucket(k mm.FutexKey) *futexBucket {
-	return &ft.buckets[maphash.Comparable(ft.seed, k)%futexBuckets]
+	return &ft.buckets[k.Hash(ft.m1, ft.m2)%futexBuckets]
 }
 
 func (b *futexBucket) pushLocked(w *futexWaiter) {

@@ -122,6 +122,7 @@ type Kernel struct {
 	forks     atomic.Int64
 	switches  atomic.Int64 // tasks going to sleep
 	ticker    *ticker      // nil: clocks are read at each call
+	hostCPUs  int64        // processors that tasks can run on
 	running   atomic.Int64 // tasks that do not sleep
 	ino       atomic.Uint64
 	live      sync.WaitGroup // goroutines of tasks
@@ -185,7 +186,7 @@ func New(cfg Config) (*Kernel, error) {
 	k := &Kernel{
 		cfg: cfg, Log: cfg.Log, Memory: cfg.Memory, Platform: cfg.Platform,
 		Syscalls: cfg.Syscalls, VFS: cfg.VFS, boot: time.Now(),
-		maxTasks: int64(cfg.MaxTasks), cpus: cfg.CPUs,
+		maxTasks: int64(cfg.MaxTasks), cpus: cfg.CPUs, hostCPUs: int64(runtime.NumCPU()),
 		initDone:   make(chan struct{}),
 		nproc:      make(map[nprocKey]int64),
 		userNSRefs: make(map[*cred.UserNamespace]int64),

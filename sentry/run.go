@@ -319,10 +319,8 @@ func exceptionVector(ev *platform.Event) uint64 {
 	return 13
 }
 
-// The vsyscall page: three entry points at fixed addresses that very old programs call.
-const vsyscallEnd = arch.VsyscallPage + arch.PageSize
-
-// vsyscall does what a call into the vsyscall page asks for, as Linux does by emulation.
+// vsyscall does what a call into the vsyscall page asks for, as Linux does by emulation: three entry points at fixed addresses that
+// very old programs call.
 func (t *Task) vsyscall(addr uint64) bool {
 	var nr uint64
 	switch addr {

@@ -57,11 +57,13 @@ func (tb *Table) call(t *sentry.Task, nr uint64, args *[6]uint64) (uintptr, erro
 	return 0, tb.missing(t, nr)
 }
 
-// leaf makes the call, and has the platform give its result from now on.
+// leaf makes the call, and has the platform answer it from now on.
 func (e *Entry) leaf(t *sentry.Task, nr uint64, args *[6]uint64) (uintptr, error) {
 	gen := t.AnswerGen()
 	v, err := e.Fn(t, args)
-	if err == nil && v <= math.MaxInt32 {
+	if e.Leaf != nil {
+		t.AnswerBy(nr, e.Leaf, gen)
+	} else if err == nil && v <= math.MaxInt32 {
 		t.Answer(nr, uint32(v), gen)
 	}
 	return v, err

@@ -1,6 +1,7 @@
 package syscalls
 
 import (
+	"gosv.dev/platform"
 	"gosv.dev/sentry"
 )
 
@@ -24,7 +25,8 @@ type Depth uint8
 const (
 	// Whole calls may do anything.
 	Whole Depth = iota
-	// Leaf calls have a result that stays as it is until the sentry changes it (sentry/answer.go): the platform may give it.
+	// Leaf calls need not enter the sentry where the platform can answer them: by Entry.Leaf, or, without one, with a result that stays as it is until
+	// the sentry changes it (sentry/answer.go).
 	Leaf
 )
 
@@ -39,6 +41,8 @@ type Entry struct {
 	// Note says what is missing in a Partial call.
 	Note string
 	Fn   Handler
+	// Leaf is what a platform may have the guest's thread do first.
+	Leaf platform.LeafFunc
 }
 
 // Handler is a call with untyped arguments; h0 to h6 make it from a typed function.

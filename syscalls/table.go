@@ -1,5 +1,7 @@
 package syscalls
 
+import "gosv.dev/sentry"
+
 // table has every system call of Linux 6.12 on x86-64, by number. Numbers 335 to
 // 423 are not assigned on x86-64.
 var table = [...]Entry{
@@ -11,7 +13,7 @@ var table = [...]Entry{
 	5:   {Name: "fstat", Support: Full, Args: "fd:fd buf:stat", Fn: h2(fstat)},
 	6:   {Name: "lstat", Support: Full, Args: "path:path buf:stat", Fn: h2(lstat)},
 	7:   {Name: "poll", Support: Full, Args: "fds:pollfds n:uint timeout:int", Fn: h3(poll)},
-	8:   {Name: "lseek", Support: Full, Args: "fd:fd off:long whence:whence", Fn: h3(lseek)},
+	8:   {Name: "lseek", Support: Full, Depth: Leaf, Args: "fd:fd off:long whence:whence", Fn: h3(lseek), Leaf: sentry.LeafLseek},
 	9:   {Name: "mmap", Support: Full, Args: "addr:ptr length:size prot:flags/prot flags:flags/mmap fd:dirfd off:hex", Fn: makes(h6(mmap))},
 	10:  {Name: "mprotect", Support: Full, Args: "addr:ptr length:size prot:flags/prot", Fn: makes(h3(mprotect))},
 	11:  {Name: "munmap", Support: Full, Args: "addr:ptr length:size", Fn: h2(munmap)},
@@ -27,7 +29,7 @@ var table = [...]Entry{
 	21:  {Name: "access", Support: Full, Args: "path:path mode:flags/access", Fn: h2(access)},
 	22:  {Name: "pipe", Support: Full, Args: "fds:struct/fdpair", Fn: makes(h1(sysPipe))},
 	23:  {Name: "select", Support: Full, Args: "n:int in:fdset out:fdset ex:fdset timeout:timeval", Fn: h5(sysSelect)},
-	24:  {Name: "sched_yield", Support: Full, Args: "", Fn: h0(schedYield)},
+	24:  {Name: "sched_yield", Support: Full, Depth: Leaf, Args: "", Fn: h0(schedYield), Leaf: sentry.LeafYield},
 	25:  {Name: "mremap", Support: Full, Args: "old:ptr oldlen:size newlen:size flags:flags/mremap new:ptr", Fn: makes(h5(mremap))},
 	26:  {Name: "msync", Support: Full, Args: "addr:ptr length:size flags:flags/msync", Fn: h3(msync)},
 	27:  {Name: "mincore", Support: Full, Args: "addr:ptr length:size vec:ptr", Fn: h3(mincore)},
@@ -98,7 +100,7 @@ var table = [...]Entry{
 	92:  {Name: "chown", Support: Full, Args: "path:path uid:int gid:int", Fn: h3(chown)},
 	93:  {Name: "fchown", Support: Full, Args: "fd:fd uid:int gid:int", Fn: h3(fchown)},
 	94:  {Name: "lchown", Support: Full, Args: "path:path uid:int gid:int", Fn: h3(lchown)},
-	95:  {Name: "umask", Support: Full, Args: "mask:mode", Fn: h1(umask)},
+	95:  {Name: "umask", Support: Full, Depth: Leaf, Args: "mask:mode", Fn: h1(umask), Leaf: sentry.LeafUmask},
 	96:  {Name: "gettimeofday", Support: Full, Args: "tv:timevalout tz:struct/timezone", Fn: h2(gettimeofday)},
 	97:  {Name: "getrlimit", Support: Full, Args: "resource:flags/rlimit limit:rlimitout", Fn: h2(getrlimit)},
 	98:  {Name: "getrusage", Support: Full, Args: "who:int usage:rusageout", Fn: h2(getrusage)},
@@ -205,7 +207,7 @@ var table = [...]Entry{
 	199: {Name: "fremovexattr", Support: Full, Args: "fd:fd name:path", Fn: h2(fremovexattr)},
 	200: {Name: "tkill", Support: Full, Args: "tid:pid sig:signal", Fn: h2(tkill)},
 	201: {Name: "time", Support: Full, Args: "tloc:ptr", Fn: h1(sysTime)},
-	202: {Name: "futex", Support: Full, Args: "uaddr:ptr op:futexop val:uint timeout:futextimeout uaddr2:ptr val3:hex", Fn: h6(futex)},
+	202: {Name: "futex", Support: Full, Depth: Leaf, Args: "uaddr:ptr op:futexop val:uint timeout:futextimeout uaddr2:ptr val3:hex", Fn: h6(futex), Leaf: sentry.LeafFutex},
 	203: {Name: "sched_setaffinity", Support: Full, Args: "pid:pid len:uint mask:ptr", Fn: h3(schedSetaffinity)},
 	204: {Name: "sched_getaffinity", Support: Full, Args: "pid:pid len:uint mask:ptr", Fn: h3(schedGetaffinity)},
 	205: {Name: "set_thread_area", Support: Gone},

@@ -21,7 +21,8 @@ const (
 	modeOpened             // Ops.Release must be called, close events are due
 	modeRead
 	modeWrite
-	modeCreated // by the open that made this file
+	modeCreated   // by the open that made this file
+	modePlainSeek // Ops is a PlainSeeker
 )
 
 // maxRW is the most that one read or write transfers (Linux: MAX_RW_COUNT).
@@ -62,6 +63,9 @@ func (f *File) setOps(ops FileOps) {
 	f.mode |= modeOpened
 	if ops.Stream() {
 		f.mode |= modeStream
+	}
+	if _, ok := ops.(PlainSeeker); ok {
+		f.mode |= modePlainSeek
 	}
 }
 

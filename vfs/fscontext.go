@@ -58,7 +58,9 @@ func (fs *FSContext) GetCwd() Path {
 // Umask is the file mode creation mask.
 func (fs *FSContext) Umask() uint32 { return fs.umask.Load() }
 
-// SetUmask sets it and returns the old one.
+// SetUmask sets it and returns the old one. It may be used in a leaf call.
+//
+//go:nosplit
 func (fs *FSContext) SetUmask(m uint32) uint32 { return fs.umask.Swap(m & 0777) }
 
 // Clone is a copy for a task made without CLONE_FS.

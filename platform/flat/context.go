@@ -136,6 +136,9 @@ func (c *context) Switch(pas platform.AddressSpace, st *arch.State, step bool) (
 			st.Rip, st.Rcx = c.lastAfter, c.lastAfter
 			st.Orig_rax, st.Rax = st.Rax, arch.ENOSYS
 			return platform.Event{Kind: platform.Syscall}, nil
+		case eventLeft:
+			st.Rip = as.afterCall(st.Rip)
+			st.Rcx, st.Orig_rax = st.Rip, arch.NoSyscall
 		case eventSignal:
 			if ev, ok := c.signal(as, st); ok {
 				return ev, nil
@@ -363,38 +366,3 @@ func (c *context) Release() {
 
 // Where switch_amd64.s answers calls.
 var _, _, answerAddr, answeredAddr, leaveAddr, _, _ = textAddrs()
-
-// none is the answers of a context that has none.
-var none = func() (a [256]answer) {
-	for i := range a {
-		a[i].negative = noAnswer(uint64(i))
-	}
-	return a
-}()
-
-// Answer implements platform.Answerer.
-func (c *context) Answer(nr uint64, value uint32) {
-	all := c.answers.Load()
-	if all == &none {
-		all = new([256]answer)
-		*all = none
-		c.answers.Store(all)
-	}
-	a := &all[nr]
-	atomic.StoreUint64(&a.value, uint64(value))
-	atomic.StoreUint64(&a.negative, -nr)
-}
-
-// NoAnswers implements platform.Answerer.
-func (c *context) NoAnswers() {
-	all := c.answers.Load()
-	if all == &none {
-		return
-	}
-	for i := range all {
-		none := noAnswer(uint64(i))
-		if a := &all[i]; atomic.LoadUint64(&a.negative) != none {
-			atomic.StoreUint64(&a.negative, none)
-		}
-	}
-}

@@ -23,6 +23,12 @@
 // handler runs; while leaving, the signal is put off; while entering, the entry is abandoned; in the guest, its registers
 // go to the State and the sentry goes on, which sends the signal to itself once more if it was for Go.
 //
+// # Answers
+//
+// Rewritten calls jump to answer first, which looks into a table of the context's. A call that is answered there by a value never leaves the
+// guest. One that is answered by a function (platform.LeafFunc) runs it on a stack in the thread's block: signals that come meanwhile are put off as while
+// leaving, and at its end the guest is left if there are some (eventLeft).
+//
 // # What a call costs
 //
 // The way out of the guest and back into it is made of what cannot be left out: telling the Go scheduler, which is two exchanges (a

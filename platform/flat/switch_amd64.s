@@ -35,6 +35,9 @@
 #define V_ANSWERS 224
 #define V_RCX     232
 #define V_GS      240
+#define V_LEFT    248
+#define V_INLEAF  256
+#define V_LEAFSP  264
 
 // struct arch.State
 #define S_R15 0
@@ -90,9 +93,18 @@
 #define NOFS -1
 
 // The memory of blocks: maxBlocks * blockSize, blockSize - 1, blockHead.
-#define BLOCKSSIZE 0x2000000
-#define BLOCKMASK  0x1ff
+#define BLOCKSSIZE 0x4000000
+#define BLOCKMASK  0xfff
 #define BLOCKHEAD  64
+
+// The end of the block, where the stack of leaf calls begins.
+#define BLOCKREST 4032
+
+// struct answer
+#define A_NEGATIVE 0
+#define A_VALUE    8
+#define A_FN       16
+#define A_ARG      24
 
 // fsgsWay
 #define FSGS_CALL    0
@@ -102,6 +114,7 @@
 #define INTERRUPT 63 // interruptSignal
 #define EVENT_SYSCALL 1
 #define EVENT_SIGNAL  2
+#define EVENT_LEFT    3
 
 #define SYNCHRONOUS (1<<4 | 1<<5 | 1<<7 | 1<<8 | 1<<11 | 1<<31) // SIGILL SIGTRAP SIGBUS SIGFPE SIGSEGV SIGSYS
 
@@ -346,25 +359,88 @@ giveUp:
 TEXT ·abandoned(SB), NOSPLIT|NOFRAME, $0-0
 	RET
 
+// What a leaf call may change and the guest must not see changed; RCX and R11 are kept otherwise.
+#define PUSHALL \
+	PUSHQ AX; PUSHQ BX; PUSHQ DX; PUSHQ SI; PUSHQ DI; PUSHQ R8; PUSHQ R9; PUSHQ R10; PUSHQ R12; PUSHQ R13; PUSHQ R14; PUSHQ R15; PUSHQ BP
+#define POPALL \
+	POPQ BP; POPQ R15; POPQ R14; POPQ R13; POPQ R12; POPQ R10; POPQ R9; POPQ R8; POPQ DI; POPQ SI; POPQ DX; POPQ BX; POPQ AX
+
 // answer is where rewritten system calls jump to, through GS:V_LEAVE. RCX is where the guest goes on; R11 is free, as SYSCALL
 // has it. A call that has an answer gets it here, in the guest: no instruction changes a flag. A signal in here finds the guest
-// before its call, or with answered's second instruction after it.
+// before its call, or behind answered's first instruction after it.
 TEXT ·answer(SB), NOSPLIT|NOFRAME, $0-0
 	MOVQ CX, V_RCX(GS)
 	MOVBLZX AL, R11
 	LEAQ (R11)(R11*1), R11
+	LEAQ (R11)(R11*1), R11
 	MOVQ V_ANSWERS(GS), CX
 	LEAQ (CX)(R11*8), R11
-	MOVQ 0(R11), CX
+	MOVQ A_NEGATIVE(R11), CX
 	LEAQ (CX)(AX*1), CX
 	JCXZQ hit
 	MOVQ V_RCX(GS), CX
 	JMP  ·leave(SB)
 hit:
+	MOVQ A_FN(R11), CX
+	JCXZQ value
+	JMP  leaf
+value:
 	JMP  ·answered(SB)
+leaf:
+	// A function of the sentry's makes the call, on a stack of the thread's, with the registers of Go's convention. A signal is put off until
+	// leafReturn.
+	MOVB $1, V_INLEAF(GS)
+	MOVQ SP, V_LEAFSP(GS)
+	MOVQ V_SELF(GS), SP
+	LEAQ BLOCKREST(SP), SP
+	BYTE $0x9c // PUSHFQ
+	PUSHALL
+	TESTL $0x44500, 104(SP) // alignment check, nested task, direction, single step
+	JNZ  undo
+	BYTE $0x65; BYTE $0x4c; BYTE $0x8b; BYTE $0x34; BYTE $0x25; LONG $-8 // MOVQ GS:-8, R14: the goroutine
+	MOVQ CX, R12
+	MOVQ DI, BX
+	MOVQ SI, CX
+	MOVQ DX, DI
+	MOVQ A_ARG(R11), AX
+	CALL R12
+	TESTB BX, BX
+	JEQ  undo
+	MOVQ AX, 96(SP)
+	// The arithmetic flags, as enterGuest has them.
+	MOVQ 104(SP), CX
+	MOVQ CX, AX
+	SHRQ $11, AX
+	ANDL $1, AX
+	ADDB $0x7f, AL
+	BYTE $0x88; BYTE $0xcc // MOVB CL, AH
+	SAHF
+	POPALL
+	JMP  ·leafReturn(SB)
+undo:
+	POPALL
+	BYTE $0x9d // POPFQ
+	MOVQ V_LEAFSP(GS), SP
+	MOVB $0, V_INLEAF(GS)
+	MOVQ V_RCX(GS), CX
+	JMP  ·leave(SB)
 
 TEXT ·answered(SB), NOSPLIT|NOFRAME, $0-0
-	MOVL 8(R11), AX
+	MOVL A_VALUE(R11), AX
+	MOVQ V_RCX(GS), CX
+	MOVL $0x246, R11
+	JMP  CX
+
+// leafReturn is the end of a leaf call: all registers are the guest's but SP, RCX and R11. What was put off is seen to before it goes on.
+TEXT ·leafReturn(SB), NOSPLIT|NOFRAME, $0-0
+	MOVQ V_LEAFSP(GS), SP
+	MOVB $0, V_INLEAF(GS)
+	MOVQ V_PENDING(GS), CX
+	JCXZQ back
+	MOVQ V_RCX(GS), CX
+	MOVQ $(EVENT_LEFT-EVENT_SYSCALL), V_LEFT(GS)
+	JMP  ·leave(SB)
+back:
 	MOVQ V_RCX(GS), CX
 	MOVL $0x246, R11
 	JMP  CX
@@ -440,7 +516,10 @@ done:
 	MOVQ $NOFS, V_FS(R8)
 ownFS:
 	MOVQ V_GOBP(R8), BP
-	MOVQ $EVENT_SYSCALL, V_EVENT(R8)
+	MOVQ V_LEFT(R8), AX
+	ADDQ $EVENT_SYSCALL, AX
+	MOVQ AX, V_EVENT(R8)
+	MOVQ $0, V_LEFT(R8)
 	MOVB $0, V_INGUEST(R8)
 	RET
 
@@ -488,6 +567,8 @@ found:
 	MOVL DI, CX
 	MOVL $1, R10
 	SHLQ CX, R10
+	CMPB V_INLEAF(R8), $0
+	JNE  leaving
 	MOVQ U_IP(DX), R9
 	LEAQ ·leave(SB), AX
 	CMPQ R9, AX

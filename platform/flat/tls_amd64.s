@@ -9,8 +9,8 @@
 #define SYS_arch_prctl 158
 
 // maxBlocks, the logarithm of blockSize, blockHead, and vcpu.self
-#define MAXBLOCKS  0x10000
-#define BLOCKSHIFT 9
+#define MAXBLOCKS  0x4000
+#define BLOCKSHIFT 12
 #define BLOCKHEAD  64
 #define V_SELF     16
 

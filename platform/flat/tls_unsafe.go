@@ -23,7 +23,7 @@ import (
 // sentry that name FS are made to name GS, a byte each, when the platform is made. After that FS base means nothing to the sentry, and is written
 // when a thread runs another guest thread than before.
 //
-//	block:  56 bytes | goroutine | vcpu ...
+//	block:  56 bytes | goroutine | vcpu ...     ... stack of leaf calls
 //	                              ^ GS base
 //
 // It is done while the runtime's threads run: each is first given a block, with both bases pointing there, so that it does not matter which of
@@ -37,8 +37,8 @@ import (
 // It cannot be done where C code has its own data at FS base, that is in a program with cgo or the race detector.
 
 const (
-	maxBlocks = 1 << 16
-	blockSize = 512
+	maxBlocks = 1 << 14
+	blockSize = 4096
 	blockHead = 64
 )
 
@@ -46,9 +46,10 @@ const (
 var (
 	blocks      uintptr // maxBlocks blocks
 	blocksTaken uint64  // atomic
-	mstart0     uintptr
-	fsgsbase    bool // programs may write FS and GS base by an instruction
-	goTLSInGS   bool // all that use the goroutine's word find it through GS
+	//lint:ignore U1000 threadStart goes there
+	mstart0   uintptr
+	fsgsbase  bool // programs may write FS and GS base by an instruction
+	goTLSInGS bool // all that use the goroutine's word find it through GS
 )
 
 // fsgsWay is how FS and GS base are read and written, where it matters.

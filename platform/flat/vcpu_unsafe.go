@@ -45,23 +45,16 @@ type vcpu struct {
 	answers uintptr // [256]answer
 	rcx     uint64  // RCX at the beginning of answer
 	gs      uint64  // GS base when a signal stopped the guest: self, unless the guest changed it
-	_       [8]byte
+	left    uint64  // what to add to eventSyscall when the guest is left
+	inLeaf  uint64  // first byte: a leaf call is being made
+	leafSP  uint64  // the guest's SP meanwhile
 }
-
-// answer is what switch_amd64.s gives for a call.
-type answer struct {
-	negative uint64 // of the call's number, or noAnswer of it
-	value    uint64
-}
-
-// noAnswer is such that its sum with what a guest has in RAX is not zero where the low bytes are equal to the number's: only
-// then is it looked at.
-func noAnswer(nr uint64) uint64 { return 1 - nr }
 
 const (
 	eventRetry = iota
 	eventSyscall
 	eventSignal
+	eventLeft // after a leaf call, for what was put off
 )
 
 // Flags that the short way into the guest restores, and what the others must be for it.

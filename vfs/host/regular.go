@@ -220,6 +220,9 @@ func (rf *regularFile) Write(_ vfs.Context, _ *vfs.File, src *usermem.IO, off in
 	return done, off + done, err
 }
 
+// PlainSeek implements vfs.PlainSeeker.
+func (*regularFile) PlainSeek() {}
+
 // Seek implements vfs.FileOps.
 func (rf *regularFile) Seek(_ vfs.Context, _ *vfs.File, pos, off int64, whence int) (int64, error) {
 	n := rf.n

@@ -106,6 +106,9 @@ func (of *file) Write(ctx vfs.Context, _ *vfs.File, src *usermem.IO, off int64, 
 	return r.Ops.Write(ctx, r, src, off, flags)
 }
 
+// PlainSeek implements vfs.PlainSeeker.
+func (*file) PlainSeek() {}
+
 // Seek implements vfs.FileOps.
 func (of *file) Seek(ctx vfs.Context, _ *vfs.File, pos, off int64, whence int) (int64, error) {
 	r := of.below(ctx)

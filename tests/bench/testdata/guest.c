@@ -115,7 +115,7 @@ static void spawn(char **argv) {
 static void spawn_exec(void) { spawn((char *[]){"/bin/true", 0}); }
 static void python_start(void) { spawn((char *[]){"/usr/bin/python3", "-c", "pass", 0}); }
 static void python_loop(void) {
-	spawn((char *[]){"/usr/bin/python3", "-c", "x = 0\nfor i in range(2000000): x += i * i % 7", 0});
+	spawn((char *[]){"/usr/bin/python3", "-c", "x = 0\nfor i in range(10000000): x += i * i % 7", 0});
 }
 static void *nothing(void *a) { return a; }
 static void thread_join(void) {

@@ -37,3 +37,31 @@ UNUSED static uint64_t next(uint64_t *s) {
 	*s ^= *s << 17;
 	return *s;
 }
+
+// CHECKED defines a function that makes one call with known values in all registers and says which changed.
+// rdi: nr, rsi: six arguments, rdx: where the result goes
+#define CHECKED(name, site)                                          \
+	__asm__(".text\n.globl " name "\n" name ":\n"                \
+		"push %rbx\npush %rbp\npush %r12\npush %r13\npush %r14\npush %r15\n" \
+		"push %rdx\npush %rsi\n"                             \
+		"mov %rdi,%rax\n"                                    \
+		"mov %rsi,%rbx\n"                                    \
+		"mov (%rbx),%rdi\nmov 8(%rbx),%rsi\nmov 16(%rbx),%rdx\nmov 24(%rbx),%r10\nmov 32(%rbx),%r8\nmov 40(%rbx),%r9\n" \
+		"mov $0x1111111122222222,%r12\nlea 1(%r12),%r13\nlea 2(%r12),%r14\nlea 3(%r12),%r15\nlea 4(%r12),%rbp\n" \
+		"mov $0x8d5,%ecx\npush %rcx\n" /* arithmetic flags */ \
+		"orq $0x202,(%rsp)\npopfq\n"                         \
+		site                                                 \
+		"pushfq\npop %rcx\n"                                 \
+		"and $0x8d5,%ecx\nsub $0x8d5,%ecx\n"                 \
+		"mov $0x1111111122222222,%r11\n"                     \
+		"sub %r11,%r12\nor %r12,%rcx\n"                      \
+		"sub %r11,%r13\ndec %r13\nor %r13,%rcx\n"            \
+		"sub %r11,%r14\nsub $2,%r14\nor %r14,%rcx\n"         \
+		"sub %r11,%r15\nsub $3,%r15\nor %r15,%rcx\n"         \
+		"sub %r11,%rbp\nsub $4,%rbp\nor %rbp,%rcx\n"         \
+		"cmp %rbx,(%rsp)\nje 1f\nor $1<<20,%rcx\n1:\n"       \
+		"xor (%rbx),%rdi\nor %rdi,%rcx\nxor 8(%rbx),%rsi\nor %rsi,%rcx\nxor 16(%rbx),%rdx\nor %rdx,%rcx\n" \
+		"xor 24(%rbx),%r10\nor %r10,%rcx\nxor 32(%rbx),%r8\nor %r8,%rcx\nxor 40(%rbx),%r9\nor %r9,%rcx\n" \
+		"pop %rsi\npop %rdx\n"                               \
+		"mov %rax,(%rdx)\nmov %rcx,%rax\n"                   \
+		"pop %r15\npop %r14\npop %r13\npop %r12\npop %rbp\npop %rbx\nret\n")
