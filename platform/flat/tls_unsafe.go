@@ -105,6 +105,8 @@ const hwcap2FSGSBase = 2
 // fsgs finds out how FS base can be written.
 func fsgs() (fsgsWay, error) {
 	switch {
+	case blocks == 0:
+		return 0, tls.err
 	case fsgsbase:
 		return fsgsKnown, nil
 	case !goTLSInGS:
