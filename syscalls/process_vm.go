@@ -1,6 +1,8 @@
 package syscalls
 
 import (
+	"sync"
+
 	"golang.org/x/sys/unix"
 
 	"gosv.dev/mm/usermem"
@@ -8,6 +10,9 @@ import (
 )
 
 // Memory of other processes, and comparing what two tasks share.
+
+// vmBuffers are what copies between two address spaces go through.
+var vmBuffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
 
 // processVM is process_vm_readv and process_vm_writev: it copies between local and remote
 // ranges in order and returns how much it did; an error only if that is nothing.
@@ -45,7 +50,8 @@ func processVM(t *sentry.Task, pid int32, lvec usermem.Addr, ln uint64, rvec use
 	}
 	defer as.DecUsers()
 	lio := usermem.GuestVec(t.MM(), local)
-	buf := make([]byte, 64<<10)
+	buf := vmBuffers.Get().(*[64 << 10]byte)
+	defer vmBuffers.Put(buf)
 	done := uintptr(0)
 	for _, r := range remote {
 		addr, left := usermem.Addr(r.Base), r.Len
