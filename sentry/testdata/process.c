@@ -26,6 +26,8 @@ static void *exec_thread(void *arg) {
 
 static void *sleeper(void *arg) { pause(); return NULL; }
 
+static void leave(int s) { _exit(9); }
+
 int main(int argc, char **argv) {
 	if (argc > 1 && !strcmp(argv[1], "execd")) {
 		CHECK(getpid() == gettid());
@@ -53,11 +55,15 @@ int main(int argc, char **argv) {
 
 	// stopped and continued
 	p = fork();
-	if (p == 0) { raise(SIGSTOP); _exit(9); }
+	if (p == 0) {
+		signal(SIGUSR1, leave); // it is not to be gone before it is seen to have been continued
+		raise(SIGSTOP);
+		for (;;) pause();
+	}
 	CHECK(waitpid(p, &status, WUNTRACED) == p && WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP);
 	kill(p, SIGCONT);
 	CHECK(waitpid(p, &status, WCONTINUED) == p && WIFCONTINUED(status));
-	CHECK(waitpid(p, &status, 0) == p && WEXITSTATUS(status) == 9);
+	CHECK(kill(p, SIGUSR1) == 0 && waitpid(p, &status, 0) == p && WEXITSTATUS(status) == 9);
 
 	// waitid with WNOWAIT
 	p = fork();
