@@ -57,6 +57,8 @@ func (f *doFlags) run(args []string) error {
 	// The sentry inherits how late its timers may be. Where the Go scheduler sleeps for 3 us, before it takes a goroutine that
 	// another processor was about to run, the usual slack makes that 60.
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
+	// And it needs all its signals, whatever the caller has blocked.
+	_ = unix.PthreadSigmask(unix.SIG_SETMASK, &unix.Sigset_t{}, nil)
 	cmd := sandbox.Command(c.Identity, bootCommand)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.ExtraFiles = []*os.File{theirs, logFile, straceFile}

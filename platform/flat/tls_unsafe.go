@@ -301,7 +301,7 @@ func adoptThreads() error {
 		return err
 	}
 	defer old.restore(interruptSignal)
-	pid := unix.Getpid()
+	begin, pid := time.Now(), unix.Getpid()
 	asked, seen := map[int]*uint32{}, map[string]bool{}
 	for {
 		tids, err := threads(seen)
@@ -329,10 +329,13 @@ func adoptThreads() error {
 				if n%1000 == 999 && unix.Tgkill(pid, tid, 0) == unix.ESRCH {
 					break
 				}
-				if n < 100 {
+				switch {
+				case n < 100:
 					runtime.Gosched()
-				} else {
+				case time.Since(begin) < adoptTime:
 					time.Sleep(10 * time.Microsecond)
+				default:
+					return fmt.Errorf("a thread of the sentry takes no signal %d", interruptSignal)
 				}
 			}
 		}
@@ -341,6 +344,9 @@ func adoptThreads() error {
 		}
 	}
 }
+
+// adoptTime is how long threads may take to run a signal handler.
+const adoptTime = 10 * time.Second
 
 // threads are the process's threads that were not seen yet, by the ids that they have in its pid namespace; /proc may be another one's.
 func threads(seen map[string]bool) ([]int, error) {

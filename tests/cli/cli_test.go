@@ -326,6 +326,15 @@ func TestSignals(t *testing.T) {
 	})
 }
 
+// TestBlockedSignals: the sentry gets its signals, whatever the caller has blocked.
+func TestBlockedSignals(t *testing.T) {
+	users(t, func(t *testing.T, uid int) {
+		r := run(t, uid, `env --block-signal timeout -s KILL 30 $GOSV do -- /bin/sh -c 'echo fine; exit 3'`)
+		require.Equal(t, "fine\n", string(r.Stdout), "%s", r.Stderr)
+		require.Equal(t, 3, r.Status)
+	})
+}
+
 // TestKilled: when one of the processes of a sandbox is killed the others end, and what can say so says so.
 func TestKilled(t *testing.T) {
 	users(t, func(t *testing.T, uid int) {
