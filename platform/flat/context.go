@@ -173,14 +173,14 @@ func (c *context) signal(as *addressSpace, st *arch.State) (platform.Event, bool
 	st.Gs_base = 0
 	// A filter lets calls of the vsyscall page trap, which the host has returned from by then.
 	vsyscall := c.sig == uint64(unix.SIGSYS) && c.addr&^(pageSize-1) == arch.VsyscallPage
-	if ip := uintptr(st.Rip); ip-answerAddr < leaveAddr-answerAddr {
+	if ip := uintptr(st.Rip); ip-code.answer < code.leave-code.answer {
 		// In the middle of an answer, before or after the result was there. Its first instruction saves RCX.
-		if ip != answerAddr {
+		if ip != code.answer {
 			st.Rcx = c.rcx
 		}
 		st.Rcx = as.afterCall(st.Rcx)
 		st.Rip = st.Rcx
-		if ip <= answeredAddr {
+		if ip <= code.answered {
 			st.Rip -= 2
 		}
 	} else {
@@ -365,4 +365,4 @@ func (c *context) Release() {
 }
 
 // Where switch_amd64.s answers calls.
-var _, _, answerAddr, answeredAddr, leaveAddr, _, _ = textAddrs()
+var code = codeAddrs()

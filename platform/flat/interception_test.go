@@ -60,8 +60,8 @@ func TestLacks(t *testing.T) {
 // TestSentryText: what a filter is to take for the sentry's is.
 func TestSentryText(t *testing.T) {
 	lo, hi := sentryText()
-	first, last, answer, answered, leave, entry, restorer := textAddrs()
-	for _, a := range []uintptr{first, last, answer, answered, leave, entry, restorer} {
+	all := codeAddrs()
+	for _, a := range []uintptr{all.lo, all.hi, all.answer, all.answered, all.leave, all.sigentry, all.restorer} {
 		require.True(t, lo < a && a < hi, "%#x in %#x to %#x", a, lo, hi)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"gosv.dev/platform/arch"
 )
 
-// TestOffsets compares what switch_amd64.s and tls_amd64.s say of structures with what the compiler makes of them.
+// TestOffsets compares what vcpu_amd64.h and switch_amd64.s say of structures with what the compiler makes of them.
 func TestOffsets(t *testing.T) {
 	names := map[string]string{ // where the field's is another one
 		"V_ERR": "errCode", "S_BP": "Rbp", "S_BX": "Rbx", "S_AX": "Rax", "S_CX": "Rcx", "S_DX": "Rdx", "S_SI": "Rsi", "S_DI": "Rdi",
@@ -21,7 +21,7 @@ func TestOffsets(t *testing.T) {
 	}
 	types := map[string]reflect.Type{"V": reflect.TypeFor[vcpu](), "A": reflect.TypeFor[answer](), "S": reflect.TypeFor[arch.State]()}
 	seen := 0
-	for _, file := range []string{"switch_amd64.s", "tls_amd64.s"} {
+	for _, file := range []string{"vcpu_amd64.h", "switch_amd64.s"} {
 		text, err := os.ReadFile(file)
 		require.NoError(t, err)
 		for _, m := range regexp.MustCompile(`(?m)^#define ([VAS])_(\w+) +(\d+)$`).FindAllStringSubmatch(string(text), -1) {

@@ -1,43 +1,8 @@
 #include "textflag.h"
+#include "vcpu_amd64.h"
 
 // Entering the guest and leaving it. The rules are in doc.go; the offsets are those of the types in vcpu_unsafe.go, which a test
 // compares. R8 holds the vcpu wherever nothing else is said.
-
-// struct vcpu
-#define V_INGUEST 0
-#define V_LEAVE   8
-#define V_SELF    16
-#define V_GOFS    24
-#define V_GOSP    32
-#define V_GOBP    40
-#define V_ST      48
-#define V_FP      56
-#define V_IMAGE   64
-#define V_FPIMAGE 72
-#define V_FULL    80
-#define V_RIP     88
-#define V_EVENT   96
-#define V_PENDING 104
-#define V_TID     112
-#define V_SIG     120
-#define V_CODE    128
-#define V_ADDR    136
-#define V_ERR     144
-#define V_TRAPNO  152
-#define V_ARCH    160
-#define V_AVX512  168
-#define V_SLOW    176
-#define V_CAP     184
-#define V_XMASK   192
-#define V_INIT    200
-#define V_FS      208
-#define V_FSGS    216
-#define V_ANSWERS 224
-#define V_RCX     232
-#define V_GS      240
-#define V_LEFT    248
-#define V_INLEAF  256
-#define V_LEAFSP  264
 
 // struct arch.State
 #define S_R15 0
@@ -91,14 +56,6 @@
 
 // What FS base is while it is not a guest's, in V_FS: no address.
 #define NOFS -1
-
-// The memory of blocks: maxBlocks * blockSize, blockSize - 1, blockHead.
-#define BLOCKSSIZE 0x4000000
-#define BLOCKMASK  0xfff
-#define BLOCKHEAD  64
-
-// The end of the block, where the stack of leaf calls begins.
-#define BLOCKREST 4032
 
 // struct answer
 #define A_NEGATIVE 0
@@ -345,9 +302,9 @@ full:
 	MOVQ S_R9(R9), R9
 	BYTE $0x65; BYTE $0xff; BYTE $0x24; BYTE $0x25; LONG $V_RIP // JMP *GS:V_RIP
 fsByCall:
-	MOVL $0x1002, DI // ARCH_SET_FS
+	MOVL $ARCH_SET_FS, DI
 	MOVQ AX, SI
-	MOVL $158, AX // arch_prctl
+	MOVL $SYS_arch_prctl, AX
 	SYSCALL
 	MOVQ SI, AX
 	JMP  fsWritten
@@ -687,13 +644,13 @@ gsSelector:
 	MOVQ DI, R12
 	MOVQ SI, R13
 	MOVQ DX, R14
-	MOVL $0x1004, DI // ARCH_GET_GS
+	MOVL $ARCH_GET_GS, DI
 	LEAQ V_GS(R8), SI
-	MOVL $158, AX // arch_prctl
+	MOVL $SYS_arch_prctl, AX
 	SYSCALL
-	MOVL $0x1001, DI // ARCH_SET_GS
+	MOVL $ARCH_SET_GS, DI
 	MOVQ R8, SI
-	MOVL $158, AX
+	MOVL $SYS_arch_prctl, AX
 	SYSCALL
 	MOVQ R12, DI
 	MOVQ R13, SI
@@ -803,20 +760,32 @@ TEXT ·sentryText(SB), NOSPLIT, $0-16
 	MOVQ AX, hi+8(FP)
 	RET
 
-// func textAddrs() (lo, hi, answer, answered, leave, sigentry, restorer uintptr)
-TEXT ·textAddrs(SB), NOSPLIT, $0-56
+// func codeAddrs() (a addrs)
+TEXT ·codeAddrs(SB), NOSPLIT, $0-104
 	LEAQ ·enterGuest(SB), AX
-	MOVQ AX, lo+0(FP)
+	MOVQ AX, a_lo+0(FP)
 	LEAQ ·textEnd(SB), AX
-	MOVQ AX, hi+8(FP)
+	MOVQ AX, a_hi+8(FP)
 	LEAQ ·answer(SB), AX
-	MOVQ AX, answer+16(FP)
+	MOVQ AX, a_answer+16(FP)
 	LEAQ ·answered(SB), AX
-	MOVQ AX, answered+24(FP)
+	MOVQ AX, a_answered+24(FP)
 	LEAQ ·leave(SB), AX
-	MOVQ AX, leave+32(FP)
+	MOVQ AX, a_leave+32(FP)
 	LEAQ ·sigentry(SB), AX
-	MOVQ AX, sigentry+40(FP)
+	MOVQ AX, a_sigentry+40(FP)
 	LEAQ ·restorer(SB), AX
-	MOVQ AX, restorer+48(FP)
+	MOVQ AX, a_restorer+48(FP)
+	LEAQ ·threadStart(SB), AX
+	MOVQ AX, a_threadStart+56(FP)
+	LEAQ ·adopt(SB), AX
+	MOVQ AX, a_adopt+64(FP)
+	LEAQ ·skipIllegal(SB), AX
+	MOVQ AX, a_skipIllegal+72(FP)
+	LEAQ runtime·mstart(SB), AX
+	MOVQ AX, a_mstart+80(FP)
+	LEAQ runtime·clone(SB), AX
+	MOVQ AX, a_clone+88(FP)
+	LEAQ runtime·stackcheck(SB), AX
+	MOVQ AX, a_stackcheck+96(FP)
 	RET

@@ -1,18 +1,7 @@
 #include "textflag.h"
+#include "vcpu_amd64.h"
 
 // How threads come to have the goroutine's word in their block, where GS base points (tls_unsafe.go).
-
-#define ARCH_SET_GS 0x1001
-#define ARCH_SET_FS 0x1002
-#define ARCH_GET_FS 0x1003
-#define ARCH_GET_GS 0x1004
-#define SYS_arch_prctl 158
-
-// maxBlocks, the logarithm of blockSize, blockHead, and vcpu.self
-#define MAXBLOCKS  0x4000
-#define BLOCKSHIFT 12
-#define BLOCKHEAD  64
-#define V_SELF     16
 
 // BLOCK takes a block: R8 is the vcpu, in front of which the goroutine's word is. It changes AX.
 #define BLOCK \
@@ -92,20 +81,4 @@ TEXT ·tryFSBase(SB), NOSPLIT, $0-8
 // skipIllegal is a handler that goes on behind an RDFSBASE. DX: ucontext.
 TEXT ·skipIllegal(SB), NOSPLIT|NOFRAME, $0-0
 	ADDQ $5, 168(DX) // RIP
-	RET
-
-// func tlsAddrs() (mstart, threadStart, adopt, skipIllegal, clone, stackcheck uintptr)
-TEXT ·tlsAddrs(SB), NOSPLIT, $0-48
-	LEAQ runtime·mstart(SB), AX
-	MOVQ AX, mstart+0(FP)
-	LEAQ ·threadStart(SB), AX
-	MOVQ AX, threadStart+8(FP)
-	LEAQ ·adopt(SB), AX
-	MOVQ AX, adopt+16(FP)
-	LEAQ ·skipIllegal(SB), AX
-	MOVQ AX, skipIllegal+24(FP)
-	LEAQ runtime·clone(SB), AX
-	MOVQ AX, clone+32(FP)
-	LEAQ runtime·stackcheck(SB), AX
-	MOVQ AX, stackcheck+40(FP)
 	RET

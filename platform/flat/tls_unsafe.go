@@ -67,7 +67,6 @@ var nowhere uintptr
 
 const nowhereSize = 2 << 30
 
-func tlsAddrs() (mstart, threadStart, adopt, skipIllegal, clone, stackcheck uintptr)
 func tryFSBase() uint64
 
 //go:linkname iscgo runtime.iscgo
@@ -117,13 +116,12 @@ func fsgs() (fsgsWay, error) {
 	if nowhere != 0 {
 		return fsgsUnknown, nil
 	}
-	_, _, _, skip, _, _ := tlsAddrs()
-	old, err := handle(unix.SIGILL, skip)
+	restore, err := handleFor(uintptr(unix.SIGILL), codeAddrs().skipIllegal)
 	if err != nil {
 		return 0, err
 	}
 	base := tryFSBase()
-	old.restore(unix.SIGILL)
+	restore()
 	if base == 0 {
 		return fsgsCall, nil
 	}
@@ -134,24 +132,14 @@ func fsgs() (fsgsWay, error) {
 	return fsgsCall, nil
 }
 
-// handle makes a handler of tls_amd64.s a signal's, for the moment.
-func handle(sig unix.Signal, handler uintptr) (old sigaction, err error) {
-	_, _, _, _, _, _, restorer := textAddrs()
-	const (
-		saSiginfo  = 4
-		saOnStack  = 0x08000000
-		saRestart  = 0x10000000
-		saRestorer = 0x04000000
-	)
-	act := sigaction{handler: handler, flags: saSiginfo | saOnStack | saRestart | saRestorer, restorer: restorer, mask: ^uintptr(0)}
-	if _, _, e := syscall.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&act)), uintptr(unsafe.Pointer(&old)), 8, 0, 0); e != 0 {
-		return old, fmt.Errorf("rt_sigaction(%d): %w", sig, e)
+// handleFor makes a handler of tls_amd64.s a signal's, until restore is called.
+func handleFor(sig, handler uintptr) (restore func(), err error) {
+	var old sigaction
+	now := handledBy(handler, saRestart, ^uintptr(0))
+	if err := rtSigaction(sig, &now, &old); err != nil {
+		return nil, err
 	}
-	return old, nil
-}
-
-func (old sigaction) restore(sig unix.Signal) {
-	_, _, _ = syscall.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&old)), 0, 8, 0, 0)
+	return func() { _ = rtSigaction(sig, &old, nil) }, nil
 }
 
 // hwcap2 is AT_HWCAP2.
@@ -256,12 +244,12 @@ func tlsSites(text []byte, base uintptr) []int {
 // beforeMstart tells whether new threads come to an address before mstart: it is in clone or stackcheck.
 func beforeMstart(pc uintptr) bool {
 	const long = 512 // neither function is; to ask the runtime about each address is not cheap
-	_, _, _, _, clone, stackcheck := tlsAddrs()
-	if pc-clone >= long && pc-stackcheck >= long {
+	a := codeAddrs()
+	if pc-a.clone >= long && pc-a.stackcheck >= long {
 		return false
 	}
 	f := runtime.FuncForPC(pc)
-	return f != nil && (f.Entry() == clone || f.Entry() == stackcheck)
+	return f != nil && (f.Entry() == a.clone || f.Entry() == a.stackcheck)
 }
 
 // nearCall is a CALL whose target is to be another one.
@@ -272,13 +260,13 @@ type nearCall struct {
 
 // mstartCall is mstart's call of mstart0, made one of threadStart.
 func mstartCall() (nearCall, error) {
-	mstart, threadStart, _, _, _, _ := tlsAddrs()
-	code := unsafe.Slice((*byte)(*(*unsafe.Pointer)(unsafe.Pointer(&mstart))), 16)
+	a := codeAddrs()
+	code := unsafe.Slice((*byte)(*(*unsafe.Pointer)(unsafe.Pointer(&a.mstart))), 16)
 	i := bytes.IndexByte(code, 0xe8)
 	if i < 0 || i+5 > len(code) {
 		return nearCall{}, errors.New("the runtime's threads begin in another way than the one that is known")
 	}
-	target := mstart + uintptr(i) + 1
+	target := a.mstart + uintptr(i) + 1
 	next := target + 4
 	if target&7 > 4 {
 		return nearCall{}, errors.New("the runtime's mstart cannot be changed in one step")
@@ -287,7 +275,7 @@ func mstartCall() (nearCall, error) {
 	aligned := target &^ 7
 	word := (*uint64)(*(*unsafe.Pointer)(unsafe.Pointer(&aligned)))
 	shift := target & 7 * 8
-	now := *word&^(0xffffffff<<shift) | uint64(uint32(threadStart-next))<<shift
+	now := *word&^(0xffffffff<<shift) | uint64(uint32(a.threadStart-next))<<shift
 	return nearCall{word, now}, nil
 }
 
@@ -295,12 +283,11 @@ func (c nearCall) patch() { atomic.StoreUint64(c.word, c.now) }
 
 // adoptThreads gives a block to each thread of the process that has none yet.
 func adoptThreads() error {
-	_, _, adopt, _, _, _ := tlsAddrs()
-	old, err := handle(interruptSignal, adopt)
+	restore, err := handleFor(interruptSignal, codeAddrs().adopt)
 	if err != nil {
 		return err
 	}
-	defer old.restore(interruptSignal)
+	defer restore()
 	begin, pid := time.Now(), unix.Getpid()
 	asked, seen := map[int]*uint32{}, map[string]bool{}
 	for {

@@ -84,7 +84,7 @@ func saveInit(image uintptr, mask uint64)
 func enter(v *vcpu)
 func exchange(p *uint32, v uint32)
 func sentryText() (lo, hi uintptr)
-func textAddrs() (lo, hi, answer, answered, leave, sigentry, restorer uintptr)
+func codeAddrs() (a addrs)
 
 //go:linkname entersyscall runtime.entersyscall
 func entersyscall()
@@ -95,33 +95,56 @@ func exitsyscall()
 // goHandlers are the handlers that Go has for each signal.
 var goHandlers [65]uintptr
 
+// addrs are where parts of the sentry's assembly and of the runtime's are. From lo to hi is what may make host calls while guest code runs.
+type addrs struct {
+	lo, hi                                      uintptr
+	answer, answered, leave, sigentry, restorer uintptr // switch_amd64.s
+	threadStart, adopt, skipIllegal             uintptr // tls_amd64.s
+	mstart, clone, stackcheck                   uintptr // runtime
+}
+
 // sigaction is the kernel's struct.
 type sigaction struct{ handler, flags, restorer, mask uintptr }
 
+const (
+	saSiginfo  = 4
+	saRestorer = 0x04000000
+	saOnStack  = 0x08000000
+	saRestart  = 0x10000000
+)
+
+// handledBy is the action that has one of our handlers run, on the signal stack, with more flags.
+func handledBy(handler, flags, mask uintptr) sigaction {
+	return sigaction{handler: handler, flags: flags | saSiginfo | saOnStack | saRestorer, restorer: codeAddrs().restorer, mask: mask}
+}
+
+// rtSigaction is rt_sigaction(2): of now and old either may be nil.
+func rtSigaction(sig uintptr, now, old *sigaction) error {
+	if _, _, e := syscall.RawSyscall6(unix.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(now)), uintptr(unsafe.Pointer(old)), 8, 0, 0); e != 0 {
+		return fmt.Errorf("rt_sigaction(%d): %w", sig, e)
+	}
+	return nil
+}
+
 // takeSignals puts sigentry before all handlers there are.
 func takeSignals(way Interception) error {
-	_, _, _, _, _, entry, restorer := textAddrs()
-	const (
-		saSiginfo  = 4
-		saOnStack  = 0x08000000
-		saRestorer = 0x04000000
-	)
+	entry := codeAddrs().sigentry
 	mask := ^uintptr(0)
 	if way == Seccomp {
 		mask &^= 1 << (unix.SIGSYS - 1) // what Go's handlers call may need the vDSO
 	}
 	for sig := uintptr(1); sig <= 64; sig++ {
 		var old sigaction
-		if _, _, e := syscall.RawSyscall6(unix.SYS_RT_SIGACTION, sig, 0, uintptr(unsafe.Pointer(&old)), 8, 0, 0); e != 0 {
+		if rtSigaction(sig, nil, &old) != nil {
 			continue
 		}
 		if old.handler == entry || old.handler <= 1 && sig != interruptSignal && sig != uintptr(unix.SIGSYS) {
 			continue
 		}
 		goHandlers[sig] = old.handler
-		now := sigaction{handler: entry, flags: old.flags | saSiginfo | saOnStack | saRestorer, restorer: restorer, mask: mask}
-		if _, _, e := syscall.RawSyscall6(unix.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(&now)), 0, 8, 0, 0); e != 0 {
-			return fmt.Errorf("rt_sigaction(%d): %w", sig, e)
+		now := handledBy(entry, old.flags, mask)
+		if err := rtSigaction(sig, &now, nil); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -132,8 +155,7 @@ func (p *Platform) newVCPU() error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	v, goFS := p.takeVCPU()
-	_, _, answer, _, _, _, _ := textAddrs()
-	*v = vcpu{leave: answer, self: uintptr(unsafe.Pointer(v)), goFS: goFS, fs: noFS, fsgs: p.fsgs, tid: uint64(unix.Gettid()),
+	*v = vcpu{leave: codeAddrs().answer, self: uintptr(unsafe.Pointer(v)), goFS: goFS, fs: noFS, fsgs: p.fsgs, tid: uint64(unix.Gettid()),
 		avx512: p.fpu.avx512, slow: p.fpu.slow, cap: p.fpu.size, xmask: p.fpu.Features, init: uintptr(unsafe.Pointer(&p.fpu.Init[0]))}
 	if p.fsgs == fsgsUnknown {
 		if _, _, e := syscall.RawSyscall(unix.SYS_ARCH_PRCTL, archSetFS, nowhere, 0); e != 0 {
@@ -170,8 +192,8 @@ func (p *Platform) takeVCPU() (*vcpu, uintptr) {
 // dispatch turns Syscall User Dispatch on for the calling host thread. The byte at selector says when.
 func dispatch(selector uintptr) error {
 	const on = 1
-	lo, hi, _, _, _, _, _ := textAddrs()
-	if _, _, e := syscall.RawSyscall6(unix.SYS_PRCTL, prSetSyscallUserDispatch, on, lo, hi-lo, selector, 0); e != 0 {
+	a := codeAddrs()
+	if _, _, e := syscall.RawSyscall6(unix.SYS_PRCTL, prSetSyscallUserDispatch, on, a.lo, a.hi-a.lo, selector, 0); e != 0 {
 		return e
 	}
 	return nil
