@@ -3,6 +3,7 @@
 package syscalls
 
 import (
+	"reflect"
 	"runtime"
 	"strings"
 	"testing"
@@ -10,8 +11,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/arch/x86/x86asm"
-
-	"gosv.dev/platform"
 )
 
 // TestLeaves looks at the instructions of leaf calls and of all that they call: no calls but of each other and of those that end the process with a
@@ -25,8 +24,7 @@ func TestLeaves(t *testing.T) {
 		}
 		require.Equal(t, Leaf, e.Depth, e.Name)
 		n++
-		code := func(f platform.LeafFunc) uintptr { return **(**uintptr)(unsafe.Pointer(&f)) }
-		used := leafStack(t, code(e.Leaf), nil)
+		used := leafStack(t, reflect.ValueOf(e.Leaf).Pointer(), nil)
 		t.Logf("%s: %d bytes", e.Name, used)
 		if used > most {
 			t.Errorf("%s: %d bytes of stack", e.Name, used)

@@ -49,9 +49,13 @@ func (c *context) answer(nr uint64, a answer) {
 		*all = none
 		c.answers.Store(all)
 	}
+	e := &all[nr]
+	if a.negative = -nr; atomic.LoadUint64(&e.negative) == a.negative && e.value == a.value && e.fn == a.fn && e.arg == a.arg {
+		return
+	}
 	// Nobody but this goroutine's guest looks at the rest.
-	all[nr].value, all[nr].fn, all[nr].arg = a.value, a.fn, a.arg
-	atomic.StoreUint64(&all[nr].negative, -nr)
+	e.value, e.fn, e.arg = a.value, a.fn, a.arg
+	atomic.StoreUint64(&e.negative, a.negative)
 }
 
 // NoAnswers implements platform.Answerer.
