@@ -52,9 +52,9 @@ func hostCallTable(rules []sandbox.Rule) string {
 
 // flatRules are what the platform flat adds to hostRules, with either way of interception. Its descriptors have other numbers in a sandbox.
 func flatRules() []sandbox.Rule {
-	const memory, text = 10, 11
-	rules := flat.HostSyscalls(memory, text, flat.Dispatch)
-	for _, r := range flat.HostSyscalls(memory, text, flat.Seccomp) {
+	const memory, text, windows = 10, 11, 12
+	rules := flat.HostSyscalls(memory, text, windows, flat.Dispatch)
+	for _, r := range flat.HostSyscalls(memory, text, windows, flat.Seccomp) {
 		if !slices.ContainsFunc(rules, func(other sandbox.Rule) bool { return reflect.DeepEqual(r, other) }) {
 			rules = append(rules, r)
 		}
@@ -156,9 +156,9 @@ func TestNoWayOut(t *testing.T) {
 		}
 	}
 	slices.Sort(names)
-	require.Equal(t, strings.Fields("arch_prctl getcpu gettimeofday mmap mprotect prctl time"), slices.Compact(names))
+	require.Equal(t, strings.Fields("arch_prctl getcpu gettimeofday ioctl mmap mprotect prctl time"), slices.Compact(names))
 	// With the filter as the way of interception flat needs less, not more.
-	for _, r := range flat.HostSyscalls(10, 11, flat.Seccomp) {
-		require.Contains(t, []uintptr{unix.SYS_MMAP, unix.SYS_MPROTECT, unix.SYS_ARCH_PRCTL}, r.Nr)
+	for _, r := range flat.HostSyscalls(10, 11, 12, flat.Seccomp) {
+		require.Contains(t, []uintptr{unix.SYS_MMAP, unix.SYS_MPROTECT, unix.SYS_ARCH_PRCTL, unix.SYS_IOCTL}, r.Nr)
 	}
 }

@@ -124,18 +124,26 @@ func (as *addressSpace) Map(addr, length, off uint64, prot platform.Prot) error 
 	return nil
 }
 
-// hostShow maps flat memory.
+// hostShow has the host show flat memory.
 func (as *addressSpace) hostShow(addr, length, off uint64, prot platform.Prot) unix.Errno {
+	if as.showInWindow(addr, length, off, prot) {
+		return 0
+	}
+	as.windows.cut(addr, addr+length)
 	flags := uintptr(unix.MAP_SHARED | unix.MAP_FIXED)
 	if prot&platform.Write != 0 && length <= populateMax {
 		flags |= unix.MAP_POPULATE
 	}
-	return hostMap(addr, length, uintptr(shown.HostProt(prot)), flags, as.p.memFD, off)
+	e := hostMap(addr, length, uintptr(shown.HostProt(prot)), flags, as.p.memFD, off)
+	if e == 0 {
+		as.makeWindow(addr, length, off, prot)
+	}
+	return e
 }
 
 // populateMax is how much the host is asked to have ready at once: a fault of a guest that touches memory in order brings as much,
 // and a fault of the host for each page would cost more than the pages. More, and memory that is never touched would count.
-const populateMax = 256 << 10
+const populateMax = 2 << 20
 
 // Unmap implements platform.AddressSpace.
 func (as *addressSpace) Unmap(addr, length uint64) error {
@@ -165,6 +173,9 @@ func (as *addressSpace) Unmap(addr, length uint64) error {
 		return nil
 	}
 	for _, p := range parts {
+		if m, ok := as.maps.At(p.lo); ok && p.hi <= m.End && as.canBeWindow(p.lo, p.hi, m.Prot) {
+			as.windows.note(window{p, m.Off})
+		}
 		if e := as.hide(p.lo, p.hi); e != 0 {
 			return fmt.Errorf("host munmap %#x+%#x: %w", p.lo, p.hi-p.lo, e)
 		}
@@ -189,6 +200,7 @@ func (as *addressSpace) Protect(addr, length uint64, prot platform.Prot) error {
 		return nil
 	}
 	as.restore(addr, addr+length, true)
+	as.windows.cut(addr, addr+length)
 	if e := hostProtect(addr, length, uintptr(shown.HostProt(prot))); e != 0 {
 		return fmt.Errorf("host mprotect %#x+%#x: %w", addr, length, e)
 	}
@@ -255,6 +267,10 @@ func (as *addressSpace) Release() {
 // hide takes guest memory away. Outside of places nothing but a mapping keeps the sentry from putting something of its own there.
 func (as *addressSpace) hide(lo, hi uint64) unix.Errno {
 	if as.place.lo <= lo && hi <= as.place.hi {
+		if as.hideInWindow(lo, hi) {
+			return 0
+		}
+		as.windows.cut(lo, hi)
 		return hostUnmap(lo, hi-lo)
 	}
 	return hostHold(lo, hi-lo, unix.MAP_FIXED)
@@ -262,6 +278,7 @@ func (as *addressSpace) hide(lo, hi uint64) unix.Errno {
 
 // clear unmaps everything from the sentry's process. mu is held.
 func (as *addressSpace) clear() {
+	as.closeWindows()
 	as.maps.Scan(func(lo uint64, m shown.Mapping) bool {
 		if e := as.hide(lo, m.End); e != 0 {
 			panic(fmt.Sprintf("flat: munmap of a guest's memory: %v", e))
@@ -281,8 +298,9 @@ func (as *addressSpace) clear() {
 // forget gives back what is shown nowhere any more. mu is held.
 func (as *addressSpace) forget() {
 	as.maps.Clear()
+	as.windows = windows{}
 	as.dropText()
-	as.rw.copies, as.rw.cont, as.rw.text = nil, nil, nil
+	as.rw.copies, as.rw.cont, as.rw.text, as.rw.noted = nil, nil, nil, span{}
 	for _, z := range as.rw.zones {
 		z.frames = nil // the slots stay: a thread may yet be found there
 	}

@@ -31,6 +31,9 @@ type context struct {
 
 	answers atomic.Pointer[[256]answer] // none until there is one
 
+	lostAt uint64 // a page that the host had lost
+	losses int    // how often in a row
+
 	asleep atomic.Bool   // see platform.Sleeper
 	sleeps atomic.Uint32 // how often it was
 
@@ -225,7 +228,7 @@ func (c *context) signal(as *addressSpace, st *arch.State) (platform.Event, bool
 	}
 	ev := platform.Event{Kind: platform.Exception, Signal: int(sig), Code: int32(c.code), Addr: c.addr}
 	switch {
-	case sig == unix.SIGSEGV && c.trapno == trapPageFault:
+	case (sig == unix.SIGSEGV || sig == unix.SIGBUS && c.code == busAdrErr) && c.trapno == trapPageFault:
 		ev.Kind = platform.Fault
 		switch {
 		case c.errCode&pfInstr != 0:
@@ -234,14 +237,20 @@ func (c *context) signal(as *addressSpace, st *arch.State) (platform.Event, bool
 			ev.Access = platform.AccessWrite
 		}
 		if as.moved.Load() || as.allows(c.addr&^(arch.PageSize-1), ev.Access) {
-			// Another thread has mapped it since, or taken everything to a stub.
-			return ev, false
+			// Another thread has mapped it since, or taken everything to a stub; or the host has lost it.
+			if sig == unix.SIGSEGV || as.moved.Load() || c.lost(as, c.addr&^(arch.PageSize-1)) {
+				return ev, false
+			}
+			ev.Kind = platform.Exception
 		}
 	case sig == unix.SIGSEGV || sig == unix.SIGTRAP && ev.Code == siKernel:
 		ev.Addr = 0
 	}
 	return ev, true
 }
+
+// busAdrErr is the code of a SIGBUS for a page that is not there.
+const busAdrErr = 2
 
 // Codes of SIGSYS.
 const (

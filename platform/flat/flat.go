@@ -35,6 +35,7 @@ type Platform struct {
 	stubs platform.Platform
 	fpu   fpu
 	text  *textMemory
+	pages pages
 	busy  busyPages
 	way   Interception
 	fsgs  fsgsWay
@@ -68,6 +69,7 @@ func New(o Options) (*Platform, error) {
 	if p.text, err = newTextMemory(); err != nil {
 		return nil, fmt.Errorf("flat: %w", err)
 	}
+	p.pages = newPages()
 	return p, nil
 }
 
@@ -128,7 +130,9 @@ type buffers struct {
 }
 
 // Close implements platform.Platform.
-func (p *Platform) Close() error { return errors.Join(p.stubs.Close(), p.text.close()) }
+func (p *Platform) Close() error {
+	return errors.Join(p.stubs.Close(), p.text.close(), p.pages.close())
+}
 
 // VDSO is where guests find the host's vDSO (AT_SYSINFO_EHDR), or 0.
 func (p *Platform) VDSO() uint64 { return p.o.VDSO }

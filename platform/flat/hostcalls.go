@@ -8,11 +8,13 @@ import (
 
 // HostSyscalls are the host calls that the platform makes after New, besides those of the Go runtime and of the platform
 // below.
-func (p *Platform) HostSyscalls() []hostcall.Rule { return HostSyscalls(p.memFD, p.text.fd, p.way) }
+func (p *Platform) HostSyscalls() []hostcall.Rule {
+	return HostSyscalls(p.memFD, p.text.fd, p.pages.fd, p.way)
+}
 
-// HostSyscalls are the host calls of a platform with these descriptors of the flat memory and of rewritten text. Guest memory is
+// HostSyscalls are the host calls of a platform with these descriptors of the flat memory, of rewritten text and for windows (or NoWindows). Guest memory is
 // mapped with the rights that guests ask for, from the flat memory only.
-func HostSyscalls(memory, text uintptr, way Interception) []hostcall.Rule {
+func HostSyscalls(memory, text, windows uintptr, way Interception) []hostcall.Rule {
 	const all = 0xffffffff
 	rules := []hostcall.Rule{
 		{Nr: unix.SYS_MMAP, Args: []hostcall.Cond{{Arg: 3, Mask: all &^ unix.MAP_POPULATE, Value: unix.MAP_SHARED | unix.MAP_FIXED}, {Arg: 4, Mask: all, Value: uint64(memory)}}, Why: "flat: guest memory"},
@@ -21,6 +23,11 @@ func HostSyscalls(memory, text uintptr, way Interception) []hostcall.Rule {
 	}
 	for _, code := range []uint64{archSetGS, archSetFS, archGetGS} {
 		rules = append(rules, hostcall.Rule{Nr: unix.SYS_ARCH_PRCTL, Args: []hostcall.Cond{{Arg: 0, Mask: all, Value: code}}, Why: "flat: FS and GS, where no instruction writes them"})
+	}
+	if windows != NoWindows {
+		for _, cmd := range []uint64{uffdioRegister, uffdioContinue} {
+			rules = append(rules, hostcall.Rule{Nr: unix.SYS_IOCTL, Args: []hostcall.Cond{{Arg: 0, Mask: all, Value: uint64(windows)}, {Arg: 1, Mask: all, Value: cmd}}, Why: "flat: guest memory that comes and goes"})
+		}
 	}
 	if way == Seccomp {
 		return rules

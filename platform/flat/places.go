@@ -23,6 +23,17 @@ const (
 
 type span struct{ lo, hi uint64 }
 
+// overlaps tells whether it has a part of [lo, hi).
+func (s span) overlaps(lo, hi uint64) bool { return s.lo < hi && lo < s.hi }
+
+// cover makes it larger, if need be, so that addr is in it.
+func (s *span) cover(addr uint64) {
+	if s.hi == 0 {
+		s.lo = addr
+	}
+	s.lo, s.hi = min(s.lo, addr), max(s.hi, addr+1)
+}
+
 // places knows which addresses of the process belong to whom.
 type places struct {
 	mu    sync.Mutex

@@ -34,6 +34,7 @@ type rewritten struct {
 	copies  map[uint64]*textCopy // by the page's address
 	cont    map[uint64]uint64    // overwritten addresses, and where a thread goes on instead
 	refused map[uint64]bool      // sites that stay as they were
+	noted   span                 // copies and refused are of addresses in it
 	traps   map[uint64]uint8     // how often others have trapped
 	id      uint64               // in busyPages, or 0
 	busy    int                  // how many pages it had from there
@@ -115,6 +116,7 @@ func (as *addressSpace) refuse(site uint64) {
 		as.rw.refused = map[uint64]bool{}
 	}
 	as.rw.refused[site] = true
+	as.rw.noted.cover(site)
 }
 
 // readText copies the text around page.
@@ -184,6 +186,7 @@ func (as *addressSpace) patch(z *zone, page uint64, patches []*sites.Patch) erro
 	if c == nil {
 		c = &textCopy{}
 		rw.copies[page] = c
+		rw.noted.cover(page)
 	} else {
 		as.p.text.give(c.frame)
 	}
@@ -213,11 +216,12 @@ func (as *addressSpace) restore(lo, hi uint64, remap bool) {
 	if rw.text != nil && lo < rw.textHi && rw.textLo < hi {
 		rw.text = nil
 	}
-	if len(rw.refused) != 0 {
-		for site := range rw.refused {
-			if lo <= site && site < hi {
-				delete(rw.refused, site)
-			}
+	if !rw.noted.overlaps(lo, hi) {
+		return
+	}
+	for site := range rw.refused {
+		if lo <= site && site < hi {
+			delete(rw.refused, site)
 		}
 	}
 	if len(rw.copies) == 0 {

@@ -26,6 +26,7 @@ type home struct {
 	place   span // given by Place, or empty
 	crowded bool // Place had none
 	rw      rewritten
+	windows windows
 	members int // address spaces that have not been released
 
 	// stack is who can run here; the last one does, and the host shows its memory. Whoever is before it has lent to
