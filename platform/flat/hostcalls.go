@@ -17,6 +17,7 @@ func (p *Platform) HostSyscalls() []hostcall.Rule {
 func HostSyscalls(memory, text, windows uintptr, way Interception) []hostcall.Rule {
 	const all = 0xffffffff
 	rules := []hostcall.Rule{
+		{Nr: unix.SYS_SET_TID_ADDRESS, Why: "flat: which threads have ended"},
 		{Nr: unix.SYS_MMAP, Args: []hostcall.Cond{{Arg: 3, Mask: all &^ unix.MAP_POPULATE, Value: unix.MAP_SHARED | unix.MAP_FIXED}, {Arg: 4, Mask: all, Value: uint64(memory)}}, Why: "flat: guest memory"},
 		{Nr: unix.SYS_MMAP, Args: []hostcall.Cond{{Arg: 2, Mask: all, Value: unix.PROT_READ | unix.PROT_EXEC}, {Arg: 3, Mask: all &^ unix.MAP_POPULATE, Value: unix.MAP_SHARED | unix.MAP_FIXED}, {Arg: 4, Mask: all, Value: uint64(text)}}, Why: "flat: rewritten text"},
 		{Nr: unix.SYS_MPROTECT, Why: "flat: guest memory"},

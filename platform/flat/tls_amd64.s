@@ -3,18 +3,34 @@
 
 // How threads come to have the goroutine's word in their block, where GS base points (tls_unsafe.go).
 
-// BLOCK takes a block: R8 is the vcpu, in front of which the goroutine's word is. It changes AX.
-#define BLOCK \
-	MOVL  $1, AX; \
-	LOCK; XADDQ AX, ·blocksTaken(SB); \
-	CMPQ  AX, $MAXBLOCKS; \
-	JCC   2(PC); \
-	JMP   2(PC); \
-	INT   $3; \
-	SHLQ  $BLOCKSHIFT, AX; \
-	ADDQ  ·blocks(SB), AX; \
-	LEAQ  BLOCKHEAD(AX), R8; \
-	MOVQ  R8, V_SELF(R8)
+// takeBlock makes a block that has no owner the calling thread's: R8 is the vcpu, in front of which the goroutine's word is. The host clears
+// the owner when the thread ends. It changes AX, CX, DX, DI and R9 to R11.
+TEXT ·takeBlock(SB), NOSPLIT|NOFRAME, $0-0
+	LEAQ ·owners(SB), R9
+	XORL R10, R10
+look:
+	CMPL (R9)(R10*4), $0
+	JNE  taken
+	XORL AX, AX
+	MOVL $OWNED, DX
+	LEAQ (R9)(R10*4), DI
+	LOCK
+	CMPXCHGL DX, (DI)
+	JEQ  mine
+taken:
+	INCL R10
+	CMPL R10, $MAXBLOCKS
+	JCS  look
+	INT  $3
+mine:
+	MOVL $SYS_set_tid_address, AX
+	SYSCALL
+	SHLQ $BLOCKSHIFT, R10
+	ADDQ ·blocks(SB), R10
+	LEAQ BLOCKHEAD(R10), R8
+	MOVQ R8, V_SELF(R8)
+	MOVQ $0, V_TID(R8) // it has not run guest code
+	RET
 
 // BASE makes R8 the base that the code means. It changes AX, CX, DX, SI, DI and R11.
 #define BASE(code) \
@@ -29,7 +45,7 @@
 // threadStart is called by a new thread in place of mstart0, with the stack and the goroutine's register as they are to be. FS base is what the
 // runtime gave it, GS base is its maker's.
 TEXT ·threadStart(SB), NOSPLIT|NOFRAME, $0-0
-	BLOCK
+	CALL ·takeBlock(SB)
 	MOVQ R14, -8(R8)
 	CMPB ·fsgsbase(SB), $0
 	JEQ  byCall
@@ -61,7 +77,7 @@ TEXT ·adopt(SB), NOSPLIT|NOFRAME, $0-0
 	MOVQ 8(SP), R13
 	CMPQ R13, 0(SP)
 	JEQ  adopted
-	BLOCK
+	CALL ·takeBlock(SB)
 	MOVQ -8(R13), AX
 	MOVQ AX, -8(R8)
 	BASE(ARCH_SET_GS)

@@ -40,12 +40,16 @@ const (
 	maxBlocks = 1 << 14
 	blockSize = 4096
 	blockHead = 64
+
+	// owned is the owner of a block until its thread ends, which the host notes.
+	owned = 0x7fffffff
 )
 
 // What tls_amd64.s uses.
 var (
-	blocks      uintptr // maxBlocks blocks
-	blocksTaken uint64  // atomic
+	blocks      uintptr           // maxBlocks blocks
+	owners      [maxBlocks]uint32 // of each, atomic: 0 if it has none, owned
+	blocksTaken uint64            // in place of owners while Go needs FS, atomic
 	//lint:ignore U1000 threadStart goes there
 	mstart0   uintptr
 	fsgsbase  bool // programs may write FS and GS base by an instruction

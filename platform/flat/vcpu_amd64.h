@@ -36,7 +36,8 @@
 #define V_INLEAF  256
 #define V_LEAFSP  264
 
-// Blocks: maxBlocks, the logarithm of blockSize, maxBlocks * blockSize, blockSize - 1, blockHead.
+// Blocks: owned, maxBlocks, the logarithm of blockSize, maxBlocks * blockSize, blockSize - 1, blockHead.
+#define OWNED      0x7fffffff
 #define MAXBLOCKS  0x4000
 #define BLOCKSHIFT 12
 #define BLOCKSSIZE 0x4000000
@@ -46,7 +47,12 @@
 // The end of the block, where the stack of leaf calls begins.
 #define BLOCKREST 4032
 
+// Where processes have their memory: placesLo, and placesHi - placesLo.
+#define PLACESLO   0x100000000000
+#define PLACESSIZE 0x4f0000000000
+
 #define SYS_arch_prctl 158
+#define SYS_set_tid_address 218
 #define ARCH_SET_GS 0x1001
 #define ARCH_SET_FS 0x1002
 #define ARCH_GET_FS 0x1003

@@ -181,6 +181,7 @@ func (p *Platform) takeVCPU() (*vcpu, uintptr) {
 	if goTLSInGS {
 		return ownBlock(), 0
 	}
+	// A block that was another thread's may still be where GS of threads points that it has made.
 	n := atomic.AddUint64(&blocksTaken, 1) - 1
 	if n >= maxBlocks {
 		panic("flat: more threads than there can be")
@@ -215,18 +216,25 @@ func dispatchWorks() error {
 	return nil
 }
 
-// vcpus finds the block of a host thread by its id: an open hash table, which signal handlers read. Entries are never taken out.
-var vcpus [1 << 16]uintptr
+// vcpus finds the block of a host thread by its id: an open hash table, which signal handlers read. Entries are never taken out, but
+// replaced by those of later threads with the same id, and when their block has had another owner since, who has noted another entry in slots: its
+// index and 1.
+var (
+	vcpus [1 << 16]uintptr
+	slots [maxBlocks]uint32 // with Platform.mu
+)
 
-// noteVCPU enters a block into vcpus, in place of one of an earlier thread with the same id.
+// noteVCPU enters a block into vcpus.
 func (p *Platform) noteVCPU(v *vcpu) error {
+	slot := func(block uintptr) *uint32 { return &slots[(block-blocks)/blockSize] }
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for n := range uint64(len(vcpus) / 2) {
-		at := &vcpus[(v.tid+n)%uint64(len(vcpus))]
-		old := atomic.LoadUintptr(at)
-		if old == 0 || (*vcpu)(*(*unsafe.Pointer)(unsafe.Pointer(&old))).tid == v.tid {
-			atomic.StoreUintptr(at, v.self)
+		i := (v.tid + n) % uint64(len(vcpus))
+		old := atomic.LoadUintptr(&vcpus[i])
+		if old == 0 || *slot(old) != uint32(i+1) || (*vcpu)(*(*unsafe.Pointer)(unsafe.Pointer(&old))).tid == v.tid {
+			*slot(v.self) = uint32(i + 1)
+			atomic.StoreUintptr(&vcpus[i], v.self)
 			return nil
 		}
 	}
