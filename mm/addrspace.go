@@ -116,6 +116,14 @@ func (as *AddressSpace) PickLayout(stackLimit uint64, randomize, legacy bool) {
 	as.habit = eagerFrom + eagerFirst
 }
 
+// Placed tells whether [addr, addr+n) is in a range that nobody else but this address space can have memory in, so that the addresses
+// are good for the sentry too where the platform shows them to it: what is not there is a fault.
+//
+//go:nosplit
+func (as *AddressSpace) Placed(addr, n uint64) bool {
+	return addr >= as.placed.lo && addr < as.placed.hi && n <= as.placed.hi-addr
+}
+
 // Area is where memory is placed that asks for no place: all that the platform can show, or the place that it has for
 // this address space.
 func (as *AddressSpace) Area() (lo, hi uint64) { return as.area.lo, as.area.hi }

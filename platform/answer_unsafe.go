@@ -9,11 +9,22 @@ type Answerer interface {
 	Answer(nr uint64, value uint32)
 	// AnswerBy has f make it, or does nothing. arg must be there as long as the context.
 	AnswerBy(nr uint64, f LeafFunc, arg unsafe.Pointer)
+	// NoAnswer takes one answer back. Only the context's goroutine may call it.
+	NoAnswer(nr uint64)
 	NoAnswers()
 }
 
-// A LeafFunc makes a system call, of which it is told the first three arguments, and returns the result, or false, and has done nothing then,
-// if this is one for the sentry. It runs in the thread of the guest, out of the Go scheduler's sight, on a small stack: it and what
+// LeafResult is what a LeafFunc has done.
+type LeafResult uint8
+
+const (
+	LeafNot     LeafResult = iota // nothing: this is a call for the sentry
+	LeafDone                      // the call
+	LeafPending                   // the call; and the guest is to be left as if it had been interrupted
+)
+
+// A LeafFunc makes a system call, of which it is told the first four arguments, and returns the result, and what it has done. It runs in the thread of the guest, out of the Go scheduler's sight, on a small stack: it and what
 // it calls are nosplit, allocate nothing, take no locks, store no pointers, use no vector registers, and reach no object but by ways that only the
-// thread itself changes. It is no closure.
-type LeafFunc func(arg unsafe.Pointer, a0, a1, a2 uint64) (result uint64, done bool)
+// thread itself changes. It is no closure. It may read and write guest memory at the guest's addresses, where nobody else but the guest can have anything
+// (Placer): a fault undoes the call as LeafNot does, so whatever else it does comes after.
+type LeafFunc func(arg unsafe.Pointer, a0, a1, a2, a3 uint64) (result uint64, did LeafResult)

@@ -167,30 +167,44 @@ func (t *Task) leaveIO() {
 
 // countIO counts a system call that has returned n, or failed.
 func (t *Task) countIO(nr uint64, n uintptr, failed bool) {
-	var read, write uint64
+	var read, write bool
 	switch nr {
 	case unix.SYS_READ, unix.SYS_READV, unix.SYS_PREAD64, unix.SYS_PREADV, unix.SYS_PREADV2:
-		read = 1
+		read = true
 	case unix.SYS_WRITE, unix.SYS_WRITEV, unix.SYS_PWRITE64, unix.SYS_PWRITEV, unix.SYS_PWRITEV2:
-		write = 1
+		write = true
 	case unix.SYS_SENDFILE, unix.SYS_COPY_FILE_RANGE:
-		read, write = 1, 1
+		read, write = true, true
 	default:
 		return
 	}
 	if failed {
 		n = 0
 	}
-	// Only the task's goroutine writes its account.
+	if read {
+		t.countRead(uint64(n))
+	}
+	if write {
+		t.countWrite(uint64(n))
+	}
+}
+
+// countRead and countWrite note a transfer in the task's account, which only its thread writes.
+//
+//go:nosplit
+//go:norace
+func (t *Task) countRead(n uint64) {
 	a := &t.ioAccount
-	if read != 0 {
-		storeOwn64(&a.rchar, a.rchar.Load()+uint64(n))
-		storeOwn64(&a.syscr, a.syscr.Load()+read)
-	}
-	if write != 0 {
-		storeOwn64(&a.wchar, a.wchar.Load()+uint64(n))
-		storeOwn64(&a.syscw, a.syscw.Load()+write)
-	}
+	storeOwn64(&a.rchar, a.rchar.Load()+n)
+	storeOwn64(&a.syscr, a.syscr.Load()+1)
+}
+
+//go:nosplit
+//go:norace
+func (t *Task) countWrite(n uint64) {
+	a := &t.ioAccount
+	storeOwn64(&a.wchar, a.wchar.Load()+n)
+	storeOwn64(&a.syscw, a.syscw.Load()+1)
 }
 
 // defaultCoreFilter is the coredump_filter that processes begin with.

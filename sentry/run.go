@@ -162,6 +162,9 @@ func (t *Task) otherEvent(ev platform.Event, err error) {
 
 // doWork handles what came from outside: death, signals, stops.
 func (t *Task) doWork(w uint32) {
+	if w&workLeaf != 0 {
+		t.afterLeaf()
+	}
 	if w&workKill != 0 && t.dying() {
 		return
 	}

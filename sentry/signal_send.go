@@ -266,7 +266,7 @@ func (p *Process) sendPreferLocked(info *SigInfo, to, rep *Task, force bool) err
 
 // queuedLocked makes a queued signal known.
 func (p *Process) queuedLocked(q *sigQueue, sig int32, to, rep *Task) {
-	q.set.add(sig)
+	atomic.OrUint64((*uint64)(&q.set), 1<<(sig-1)) // a barrier, for LeafSigprocmask
 	p.signalfds.Notify(waitq.Readable)
 	p.completeLocked(sig, to, rep)
 }

@@ -25,11 +25,12 @@ const (
 	workTrace                      // stop at system call entry and exit for a tracer
 	workSeccomp                    // filters are installed
 	workKill                       // SIGKILL or group exit: nothing may block any more
+	workLeaf                       // a leaf call has left something to do
 )
 
 // workPending are the flags that keep a task from entering the guest; the others only matter at
 // system calls.
-const workPending = workSignal | workResume | workKill
+const workPending = workSignal | workResume | workKill | workLeaf
 
 // Task is one guest thread.
 type Task struct {
@@ -101,6 +102,7 @@ type Task struct {
 	io            usermem.IO       // see IO
 	startFP       []byte           // floating point state that a new thread begins with
 	setChildTID   uint64           // CLONE_CHILD_SETTID: where the new thread writes its id
+	leafFD        int32            // of the counter whose waiters are to be told (workLeaf)
 
 	ioAccount // see procinfo.go
 	taskSched // priorities, affinity, accounting: sched.go

@@ -61,6 +61,10 @@ func (tb *Table) call(t *sentry.Task, nr uint64, args *[6]uint64) (uintptr, erro
 func (e *Entry) leaf(t *sentry.Task, nr uint64, args *[6]uint64) (uintptr, error) {
 	gen := t.AnswerGen()
 	v, err := e.Fn(t, args)
+	if e.LeafFor != nil && !e.LeafFor(t, args) {
+		t.NoAnswer(nr)
+		return v, err
+	}
 	if e.Leaf != nil {
 		t.AnswerBy(nr, e.Leaf, gen)
 	} else if err == nil && v <= math.MaxInt32 {

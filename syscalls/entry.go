@@ -43,6 +43,8 @@ type Entry struct {
 	Fn   Handler
 	// Leaf is what a platform may have the guest's thread do first.
 	Leaf platform.LeafFunc
+	// LeafFor tells for which calls it does, if not for all: only where the last one that was made is like that is Leaf tried with the next.
+	LeafFor func(t *sentry.Task, a *[6]uint64) bool
 }
 
 // Handler is a call with untyped arguments; h0 to h6 make it from a typed function.

@@ -148,6 +148,10 @@ func writeFile(t *sentry.Task, f *vfs.File, src *usermem.IO, flags vfs.IOFlags) 
 	return netstack.Send(t, f, &m)
 }
 
+// leafReads and leafWrites tell for which calls of read and write there are leaf calls.
+func leafReads(t *sentry.Task, a *[6]uint64) bool  { return t.LeafReads(int32(a[0])) }
+func leafWrites(t *sentry.Task, a *[6]uint64) bool { return t.LeafWrites(int32(a[0])) }
+
 // read(2)
 func read(t *sentry.Task, fd int32, buf usermem.Addr, n uint64) (uintptr, error) {
 	f, err := t.Files().Use(fd)

@@ -5,8 +5,8 @@ import "gosv.dev/sentry"
 // table has every system call of Linux 6.12 on x86-64, by number. Numbers 335 to
 // 423 are not assigned on x86-64.
 var table = [...]Entry{
-	0:   {Name: "read", Support: Full, Args: "fd:fd buf:bufout n:size", Fn: h3(read)},
-	1:   {Name: "write", Support: Full, Args: "fd:fd buf:buf n:size", Fn: h3(write)},
+	0:   {Name: "read", Support: Full, Depth: Leaf, Args: "fd:fd buf:bufout n:size", Fn: h3(read), Leaf: sentry.LeafRead, LeafFor: leafReads},
+	1:   {Name: "write", Support: Full, Depth: Leaf, Args: "fd:fd buf:buf n:size", Fn: h3(write), Leaf: sentry.LeafWrite, LeafFor: leafWrites},
 	2:   {Name: "open", Support: Full, Args: "path:path flags:flags/open mode:openmode", Fn: makes(h3(open))},
 	3:   {Name: "close", Support: Full, Args: "fd:fd", Fn: h1(sysClose)},
 	4:   {Name: "stat", Support: Full, Args: "path:path buf:stat", Fn: h2(stat)},
@@ -19,7 +19,7 @@ var table = [...]Entry{
 	11:  {Name: "munmap", Support: Full, Args: "addr:ptr length:size", Fn: h2(munmap)},
 	12:  {Name: "brk", Support: Full, Args: "addr:ptr", Fn: h1(brk)},
 	13:  {Name: "rt_sigaction", Support: Full, Args: "sig:signal act:sigaction oldact:struct/sigactionout size:size", Fn: h4(rtSigaction)},
-	14:  {Name: "rt_sigprocmask", Support: Full, Args: "how:flags/sigprocmask set:sigset oldset:struct/sigsetout size:size", Fn: h4(rtSigprocmask)},
+	14:  {Name: "rt_sigprocmask", Support: Full, Depth: Leaf, Args: "how:flags/sigprocmask set:sigset oldset:struct/sigsetout size:size", Fn: h4(rtSigprocmask), Leaf: sentry.LeafSigprocmask},
 	15:  {Name: "rt_sigreturn", Support: Full, Args: "", Fn: h0(rtSigreturn)},
 	16:  {Name: "ioctl", Support: Full, Args: "fd:fd cmd:flags/ioctl arg:ptr", Fn: h3(ioctl)},
 	17:  {Name: "pread64", Support: Full, Args: "fd:fd buf:bufout n:size off:long", Fn: h4(pread64)},

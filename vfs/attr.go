@@ -363,7 +363,7 @@ const noAtimeSB = unix.MS_NOATIME
 func before(a, b Timespec) bool { return a.Sec < b.Sec || a.Sec == b.Sec && a.Nsec < b.Nsec }
 
 func (f *File) accessed() {
-	if f.flags.Load()&unix.O_NOATIME == 0 {
+	if f.flags.Load()&unix.O_NOATIME == 0 && f.mode&modeTimeless == 0 {
 		f.Path.Accessed()
 	}
 }

@@ -24,6 +24,8 @@ type File struct {
 	// mode and openFlags (the flags of open, with O_NOCTTY and the like) do not change.
 	mode      uint32
 	openFlags uint32
+	leaf      LeafIO   // nor do these
+	counter   *Counter // of a LeafCounter
 
 	// flags are the O_* status flags and access mode; F_SETFL changes some.
 	flags atomic.Uint32

@@ -23,10 +23,14 @@ const (
 	modeWrite
 	modeCreated   // by the open that made this file
 	modePlainSeek // Ops is a PlainSeeker
+	modeTimeless  // Ops is a Timeless
 )
 
 // maxRW is the most that one read or write transfers (Linux: MAX_RW_COUNT).
 const maxRW = 0x7ffff000
+
+// A Timeless is FileOps of a device that is read without a trace: neither the position nor the time of the last access changes.
+type Timeless interface{ Timeless() }
 
 // NewFile makes an open file for a path, for files that do not come from Open. It takes its
 // own references on path.
@@ -66,6 +70,12 @@ func (f *File) setOps(ops FileOps) {
 	}
 	if _, ok := ops.(PlainSeeker); ok {
 		f.mode |= modePlainSeek
+	}
+	if _, ok := ops.(Timeless); ok {
+		f.mode |= modeTimeless
+	}
+	if l, ok := ops.(LeafFile); ok {
+		f.leaf, f.counter = l.LeafIO()
 	}
 }
 
@@ -287,7 +297,7 @@ func (f *File) readOnce(ctx Context, dst *usermem.IO, off int64, flags IOFlags, 
 	}
 	f.lockPos(flags)
 	n, err := f.Ops.Read(ctx, f, dst, f.pos, flags)
-	if n > 0 {
+	if n > 0 && f.mode&modeTimeless == 0 {
 		f.pos += n
 	}
 	f.unlockPos(flags)

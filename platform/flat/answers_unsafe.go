@@ -58,6 +58,13 @@ func (c *context) answer(nr uint64, a answer) {
 	atomic.StoreUint64(&e.negative, a.negative)
 }
 
+// NoAnswer implements platform.Answerer.
+func (c *context) NoAnswer(nr uint64) {
+	if all := c.answers.Load(); all != &none {
+		atomic.StoreUint64(&all[nr].negative, noAnswer(nr))
+	}
+}
+
 // NoAnswers implements platform.Answerer.
 func (c *context) NoAnswers() {
 	all := c.answers.Load()

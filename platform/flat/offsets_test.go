@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"gosv.dev/platform"
 	"gosv.dev/platform/arch"
 )
 
@@ -40,7 +41,7 @@ func TestOffsets(t *testing.T) {
 			"BLOCKSSIZE": maxBlocks * blockSize, "BLOCKMASK": blockSize - 1, "BLOCKHEAD": blockHead, "BLOCKREST": blockSize - blockHead,
 			"MAXBLOCKS": maxBlocks, "OWNED": owned, "FSGS_KNOWN": uint64(fsgsKnown), "FSGS_UNKNOWN": uint64(fsgsUnknown), "FSGS_CALL": uint64(fsgsCall),
 			"EVENT_SYSCALL": eventSyscall, "EVENT_SIGNAL": eventSignal, "EVENT_LEFT": eventLeft, "INTERRUPT": interruptSignal,
-			"PLACESLO": placesLo, "PLACESSIZE": placesHi - placesLo,
+			"LEAF_PENDING": uint64(platform.LeafPending), "PLACESLO": placesLo, "PLACESSIZE": placesHi - placesLo,
 		} {
 			if m := regexp.MustCompile(`(?m)^#define ` + name + ` +(\w+)`).FindStringSubmatch(string(text)); m != nil {
 				got, err := strconv.ParseUint(m[1], 0, 64)

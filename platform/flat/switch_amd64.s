@@ -72,6 +72,7 @@
 #define EVENT_SYSCALL 1
 #define EVENT_SIGNAL  2
 #define EVENT_LEFT    3
+#define LEAF_PENDING  2 // platform.LeafPending
 
 #define SYNCHRONOUS (1<<4 | 1<<5 | 1<<7 | 1<<8 | 1<<11 | 1<<31) // SIGILL SIGTRAP SIGBUS SIGFPE SIGSEGV SIGSYS
 
@@ -317,6 +318,8 @@ TEXT ·abandoned(SB), NOSPLIT|NOFRAME, $0-0
 	RET
 
 // What a leaf call may change and the guest must not see changed; RCX and R11 are kept otherwise.
+#define PUSHED  112 // with the flags
+#define SPILLED 40  // where a function of Go may keep its arguments
 #define PUSHALL \
 	PUSHQ AX; PUSHQ BX; PUSHQ DX; PUSHQ SI; PUSHQ DI; PUSHQ R8; PUSHQ R9; PUSHQ R10; PUSHQ R12; PUSHQ R13; PUSHQ R14; PUSHQ R15; PUSHQ BP
 #define POPALL \
@@ -353,17 +356,25 @@ leaf:
 	BYTE $0x9c // PUSHFQ
 	PUSHALL
 	TESTL $0x44500, 104(SP) // alignment check, nested task, direction, single step
-	JNZ  undo
+	JNZ  undone
 	BYTE $0x65; BYTE $0x4c; BYTE $0x8b; BYTE $0x34; BYTE $0x25; LONG $-8 // MOVQ GS:-8, R14: the goroutine
 	MOVQ CX, R12
 	MOVQ DI, BX
 	MOVQ SI, CX
 	MOVQ DX, DI
+	MOVQ R10, SI
 	MOVQ A_ARG(R11), AX
+	LEAQ -SPILLED(SP), SP
 	CALL R12
+	LEAQ SPILLED(SP), SP
 	TESTB BX, BX
-	JEQ  undo
+	JEQ  undone
 	MOVQ AX, 96(SP)
+	CMPB BX, $LEAF_PENDING
+	JNE  done
+	LOCK
+	BTSQ $INTERRUPT, V_PENDING(GS)
+done:
 	// The arithmetic flags, as enterGuest has them.
 	MOVQ 104(SP), CX
 	MOVQ CX, AX
@@ -374,7 +385,11 @@ leaf:
 	SAHF
 	POPALL
 	JMP  ·leafReturn(SB)
-undo:
+undone:
+	JMP  ·leafUndo(SB)
+
+// leafUndo makes the whole call instead of a leaf call that has done nothing. A fault of guest memory in one leads here too.
+TEXT ·leafUndo(SB), NOSPLIT|NOFRAME, $0-0
 	POPALL
 	BYTE $0x9d // POPFQ
 	MOVQ V_LEAFSP(GS), SP
@@ -525,7 +540,7 @@ found:
 	MOVL $1, R10
 	SHLQ CX, R10
 	CMPB V_INLEAF(R8), $0
-	JNE  leaving
+	JNE  inLeaf
 	MOVQ U_IP(DX), R9
 	LEAQ ·leave(SB), AX
 	CMPQ R9, AX
@@ -581,6 +596,23 @@ make:
 	MOVQ U_DX(R12), DX
 	SYSCALL
 	MOVQ AX, U_AX(R12)
+	RET
+
+inLeaf:
+	MOVL $(1<<7 | 1<<11), AX // SIGBUS SIGSEGV
+	TESTQ R10, AX
+	JEQ  leaving
+	MOVQ 16(SI), AX // si_addr
+	MOVQ $PLACESLO, R9
+	SUBQ R9, AX
+	MOVQ $PLACESSIZE, R9
+	CMPQ AX, R9
+	JCC  leaving
+	// Guest memory is not there, or not for this.
+	LEAQ (BLOCKREST-PUSHED)(R8), AX
+	MOVQ AX, U_SP(DX)
+	LEAQ ·leafUndo(SB), AX
+	MOVQ AX, U_IP(DX)
 	RET
 
 leaving:

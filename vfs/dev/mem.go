@@ -24,6 +24,12 @@ func (null) Write(_ vfs.Context, _ *vfs.File, src *usermem.IO, off int64, _ vfs.
 	return n, off, nil
 }
 
+// Timeless implements vfs.Timeless, for all memory devices.
+func (null) Timeless() {}
+
+// LeafIO implements vfs.LeafFile.
+func (null) LeafIO() (vfs.LeafIO, *vfs.Counter) { return vfs.LeafNull, nil }
+
 // Seek of memory devices always leads to the beginning.
 func (null) Seek(vfs.Context, *vfs.File, int64, int64, int) (int64, error) { return 0, nil }
 
@@ -46,6 +52,9 @@ func (zero) Read(_ vfs.Context, _ *vfs.File, dst *usermem.IO, _ int64, _ vfs.IOF
 	}
 	return int64(n), nil
 }
+
+// LeafIO implements vfs.LeafFile.
+func (zero) LeafIO() (vfs.LeafIO, *vfs.Counter) { return vfs.LeafZero, nil }
 
 // fill writes what next yields until dst is full.
 func fill(dst *usermem.IO, next func() ([]byte, error)) (int64, error) {
@@ -97,6 +106,9 @@ func (full) Write(_ vfs.Context, _ *vfs.File, src *usermem.IO, _ int64, _ vfs.IO
 	return 0, 0, unix.ENOSPC
 }
 
+// LeafIO implements vfs.LeafFile.
+func (full) LeafIO() (vfs.LeafIO, *vfs.Counter) { return vfs.LeafNone, nil }
+
 func (full) MMap(vfs.Context, *vfs.File, *mm.MMapOpts) error { return unix.ENODEV }
 
 // random is /dev/random and /dev/urandom.
@@ -104,6 +116,9 @@ type random struct {
 	null
 	poll bool // /dev/random, which could have to be waited for
 }
+
+// LeafIO implements vfs.LeafFile.
+func (random) LeafIO() (vfs.LeafIO, *vfs.Counter) { return vfs.LeafNone, nil }
 
 // CanPoll implements epoll.Poller.
 func (r random) CanPoll() bool { return r.poll }

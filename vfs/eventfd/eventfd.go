@@ -1,12 +1,11 @@
 // Package eventfd is eventfd(2): a counter that is waited for.
 //
-// Lock order: Event.mu, then locks of package mm, then the queue's.
+// There are no locks but the queue's.
 package eventfd
 
 import (
 	"encoding/binary"
 	"math"
-	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -21,11 +20,7 @@ const max = math.MaxUint64 - 1
 // Event is the object behind an eventfd.
 type Event struct {
 	vfs.DefaultFileOps
-	queue     waitq.Queue
-	semaphore bool // EFD_SEMAPHORE; immutable
-
-	mu    sync.Mutex
-	count uint64
+	counter vfs.Counter
 }
 
 // New returns an event with the given count. flags are EFD_SEMAPHORE or 0; the
@@ -34,7 +29,10 @@ func New(initial uint32, flags uint32) (*Event, error) {
 	if flags&^(unix.EFD_SEMAPHORE|unix.EFD_CLOEXEC|unix.EFD_NONBLOCK) != 0 {
 		return nil, unix.EINVAL
 	}
-	return &Event{count: uint64(initial), semaphore: flags&unix.EFD_SEMAPHORE != 0}, nil
+	e := &Event{}
+	e.counter.Semaphore = flags&unix.EFD_SEMAPHORE != 0
+	e.counter.N.Store(uint64(initial))
+	return e, nil
 }
 
 // NewFile returns a file on a new event, as eventfd2(2) does. The caller has its reference.
@@ -49,32 +47,30 @@ func NewFile(ctx vfs.Context, initial uint32, flags uint32) (*vfs.File, error) {
 // Signal adds n for the kernel's own purposes (asynchronous I/O completions). It
 // never blocks: an overflow sticks at the largest value, which poll shows as an error.
 func (e *Event) Signal(n uint64) {
-	e.mu.Lock()
-	if n > math.MaxUint64-e.count {
-		n = math.MaxUint64 - e.count
+	var now uint64
+	for {
+		was := e.counter.N.Load()
+		now = was + min(n, math.MaxUint64-was)
+		if e.counter.N.CompareAndSwap(was, now) {
+			break
+		}
 	}
-	e.count += n
-	overflow := e.count == math.MaxUint64
-	e.mu.Unlock()
 	ev := waitq.Readable
-	if overflow {
+	if now == math.MaxUint64 {
 		ev |= waitq.Err
 	}
-	e.queue.Notify(ev)
+	e.counter.Queue.Notify(ev)
 }
 
 // Info is the count and whether it is a semaphore, for /proc/PID/fdinfo.
-func (e *Event) Info() (count uint64, semaphore bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.count, e.semaphore
-}
+func (e *Event) Info() (count uint64, semaphore bool) { return e.counter.N.Load(), e.counter.Semaphore }
+
+// LeafIO implements vfs.LeafFile.
+func (e *Event) LeafIO() (vfs.LeafIO, *vfs.Counter) { return vfs.LeafCounter, &e.counter }
 
 // Readiness implements vfs.FileOps.
 func (e *Event) Readiness(mask waitq.Events) waitq.Events {
-	e.mu.Lock()
-	n := e.count
-	e.mu.Unlock()
+	n := e.counter.N.Load()
 	var ev waitq.Events
 	if n > 0 {
 		ev |= waitq.Readable
@@ -89,28 +85,23 @@ func (e *Event) Readiness(mask waitq.Events) waitq.Events {
 }
 
 // EventRegister implements vfs.FileOps.
-func (e *Event) EventRegister(w *waitq.Entry, mask waitq.Events) { e.queue.EventRegister(w, mask) }
+func (e *Event) EventRegister(w *waitq.Entry, mask waitq.Events) {
+	e.counter.Queue.EventRegister(w, mask)
+}
 
 // EventUnregister implements vfs.FileOps.
-func (e *Event) EventUnregister(w *waitq.Entry) { e.queue.EventUnregister(w) }
+func (e *Event) EventUnregister(w *waitq.Entry) { e.counter.Queue.EventUnregister(w) }
 
 // Read implements vfs.FileOps.
 func (e *Event) Read(_ vfs.Context, _ *vfs.File, dst *usermem.IO, _ int64, _ vfs.IOFlags) (int64, error) {
 	if dst.Len() < 8 {
 		return 0, unix.EINVAL
 	}
-	e.mu.Lock()
-	n := e.count
+	n := e.counter.Take()
 	if n == 0 {
-		e.mu.Unlock()
 		return 0, unix.EAGAIN
 	}
-	if e.semaphore {
-		n = 1
-	}
-	e.count -= n
-	e.mu.Unlock()
-	e.queue.Notify(waitq.Writable)
+	e.counter.Queue.Notify(waitq.Writable)
 	// As in Linux the count is taken even if it cannot be copied out.
 	var b [8]byte
 	binary.NativeEndian.PutUint64(b[:], n)
@@ -135,15 +126,17 @@ func (e *Event) Write(_ vfs.Context, _ *vfs.File, src *usermem.IO, _ int64, _ vf
 	if n == math.MaxUint64 {
 		return 0, 0, unix.EINVAL
 	}
-	e.mu.Lock()
-	if e.count == math.MaxUint64 || n > max-e.count {
-		e.mu.Unlock()
-		return 0, 0, unix.EAGAIN
+	for {
+		was := e.counter.N.Load()
+		if was == math.MaxUint64 || n > max-was {
+			return 0, 0, unix.EAGAIN
+		}
+		if e.counter.N.CompareAndSwap(was, was+n) {
+			break
+		}
 	}
-	e.count += n
-	e.mu.Unlock()
 	*src = v
-	e.queue.Notify(waitq.Readable)
+	e.counter.Queue.Notify(waitq.Readable)
 	return 8, 0, nil
 }
 

@@ -171,6 +171,9 @@ static void *futex_echo(void *a) {
 static void pipe_round(void) {
 	if (write(pipes[0][1], buf, 1) != 1 || read(pipes[1][0], buf, 1) != 1) die("pipe");
 }
+static void pipe_own(void) {
+	if (write(pipes[0][1], buf, 1) != 1 || read(pipes[0][0], buf, 1) != 1) die("pipe");
+}
 static void *echo(void *a) {
 	char c;
 	while (read(pipes[0][0], &c, 1) == 1)
@@ -208,6 +211,23 @@ static void need_process(void) {
 	}
 	close(pipes[0][0]);
 }
+static void need_program(void) { // echo, with the pipes as its standard files
+	need_pipes();
+	char *argv[] = {"guest", "echo", "0", 0};
+	posix_spawn_file_actions_t a;
+	posix_spawn_file_actions_init(&a);
+	posix_spawn_file_actions_adddup2(&a, pipes[0][0], 0);
+	posix_spawn_file_actions_adddup2(&a, pipes[1][1], 1);
+	posix_spawn_file_actions_addclose(&a, pipes[0][1]);
+	pid_t pid;
+	if (posix_spawn(&pid, "/proc/self/exe", &a, 0, argv, environ)) die("posix_spawn");
+	close(pipes[0][0]);
+}
+static void echo_forever(void) {
+	pipes[0][0] = 0, pipes[1][1] = 1;
+	echo(0);
+	_exit(0);
+}
 static void need_thread(void) {
 	pthread_t t;
 	need_pipes();
@@ -241,7 +261,10 @@ static struct {
 	{"stat-host", 0, stat_host},
 	{"mmap-4k", 0, mmap_4k},
 	{"mmap-1m", 0, mmap_1m},
+	{"pipe-own", need_pipes, pipe_own},
+	{"echo", 0, echo_forever},
 	{"pipe-threads", need_thread, pipe_round},
+	{"pipe-programs", need_program, pipe_round},
 	{"pipe-processes", need_process, pipe_round},
 	{"futex", need_futex, futex_round},
 	{"sleep", 0, doze},
