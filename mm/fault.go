@@ -285,8 +285,8 @@ func (as *AddressSpace) ShowProgram(lo, hi uint64) {
 			if as.faultLocked(a, w, &need) == errNeedPage {
 				held = append(held, need.file)
 			}
-			if r.prot&platform.Exec == 0 || r.end-r.start > leafSpan {
-				break // text is shown to its end
+			if r.prot&platform.Write != 0 || r.end-r.start > largeText {
+				break // what is only read is shown to its end
 			}
 		}
 	}
@@ -294,6 +294,9 @@ func (as *AddressSpace) ShowProgram(lo, hi uint64) {
 	as.mu.Unlock()
 	release(held)
 }
+
+// largeText is how large the text of a program, or what it only reads, may be to be shown whole.
+const largeText = 16 * leafSpan
 
 // smallData is how large the data of a program, or a file, may be to be brought in when it is mapped.
 const smallData = 16 * PageSize

@@ -280,6 +280,20 @@ const (
 	eagerTouch = 16  // what the touch of a small mapping adds to it; each that is made takes one off
 )
 
+// eagerHeap does the same for a heap that has grown from lo to hi, if it was touched to its end before: malloc(3) lets it grow by little, and
+// uses it at once.
+func (as *AddressSpace) eagerHeap(lo, hi uint64) {
+	const most = 64 * PageSize
+	if t, _ := as.leaf(lo - 1); t == nil || t[pageIdx(lo-1)] == 0 || hi-lo > most {
+		return
+	}
+	for lo < hi {
+		next := min(hi, (lo|leafMask)+1)
+		as.eager(lo, next)
+		lo = next
+	}
+}
+
 // eager brings in what a fault in [lo, hi), just mapped, would bring, if that is plain memory and there is enough.
 func (as *AddressSpace) eager(lo, hi uint64) {
 	r := as.find(lo)
@@ -630,6 +644,7 @@ func (as *AddressSpace) brkLocked(addr uint64, dead *[]*MapFile) (warm bool) {
 			return false
 		}
 		as.merge(oldEnd, newEnd, dead)
+		as.eagerHeap(oldEnd, newEnd)
 		warm = fl&(flagLocked|flagLockOnFault) == flagLocked
 	}
 	l.Brk = addr

@@ -332,16 +332,17 @@ func (c *PageCache) fill(idx int64, want int) error {
 // fillAround is fill for a fault: the pages just before idx are read in with it, since programs do not begin at their first page, and what is
 // whole can be shown by one mapping.
 func (c *PageCache) fillAround(idx int64) error {
+	const around = 2 * raMin
 	lo := idx
 	c.mu.RLock()
-	for lo&(raMin-1) != 0 {
+	for lo&(around-1) != 0 {
 		if _, _, f := c.lookup(lo - 1); f != NoFrame {
 			break
 		}
 		lo--
 	}
 	c.mu.RUnlock()
-	return c.fill(lo, int(idx-lo)+1)
+	return c.fill(lo, max(int(idx-lo)+1, around))
 }
 
 func (c *PageCache) fillOnce(idx int64, want int) error {

@@ -306,8 +306,7 @@ func (as *addressSpace) forget() {
 	}
 }
 
-// move takes the address space to a stub, for good. Contexts that run guest code meanwhile see the same memory, until
-// they fault or return; then they go on there. mu is held.
+// move takes the address space to a stub, for good. Contexts that run guest code have to leave it, and go on there. mu is held.
 func (as *addressSpace) move(why string) error {
 	stub, err := as.p.stubs.NewAddressSpace()
 	if err != nil {
@@ -324,11 +323,15 @@ func (as *addressSpace) move(why string) error {
 	as.p.noteMove(why)
 	as.stub = stub
 	as.moved.Store(true)
-	if len(as.stack) > 1 {
-		as.expel()
+	as.expel() // nobody may be shown where a thread of this one may still be
+	if err := as.leave(); err != nil {
+		return err
 	}
-	// The addresses stay its own until Release: no other process but its family may be shown where a thread of this one may still be.
-	return as.leave()
+	if len(as.stack) == 0 {
+		as.p.places.abandon(as.home)
+		as.p.wakeAcquirers(true)
+	}
+	return nil
 }
 
 // mustMove is move for a context that cannot go on here.

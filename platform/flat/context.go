@@ -47,14 +47,20 @@ type context struct {
 	ownGS                                        bool // gs is what it was
 
 	// Atomic, but for the goroutine itself between entersyscall and exitsyscall.
-	interrupt uint32 // Interrupt was called and has not been reported
+	interrupt uint32 // why guest code is not to run: interrupted, expelled
 	tid       uint32 // the host thread that runs its guest code, or 0
 	other     atomic.Pointer[platform.Context]
 }
 
+// Why guest code is not to run.
+const (
+	interrupted uint32 = 1 << iota // Interrupt was called, and that has not been reported
+	expelled                       // the address space has moved or lost its turn
+)
+
 // Interrupt implements platform.Context.
 func (c *context) Interrupt() {
-	if atomic.SwapUint32(&c.interrupt, 1) != 0 {
+	if atomic.OrUint32(&c.interrupt, interrupted)&interrupted != 0 {
 		return
 	}
 	if tid := atomic.LoadUint32(&c.tid); tid != 0 {
@@ -108,10 +114,15 @@ func (c *context) Switch(pas platform.AddressSpace, st *arch.State, step bool) (
 		if st.Rip >= userEnd {
 			return generalProtection, nil
 		}
-		if atomic.LoadUint32(&c.interrupt) != 0 || c.watch.Load()&c.watchMask != 0 {
+		why := atomic.LoadUint32(&c.interrupt)
+		if why&interrupted != 0 || c.watch.Load()&c.watchMask != 0 {
 			atomic.StoreUint32(&c.interrupt, 0)
 			st.Orig_rax = arch.NoSyscall
 			return platform.Event{Kind: platform.Interrupted}, nil
+		}
+		if why != 0 {
+			atomic.AndUint32(&c.interrupt, ^expelled)
+			continue
 		}
 		if gen := as.textGen.Load(); gen != c.textGen {
 			c.textGen = gen
@@ -280,7 +291,7 @@ func (c *context) switchStub(as *addressSpace, st *arch.State, step bool) (platf
 		}
 		c.onStub = true
 		c.other.Store(&c.stub)
-		if atomic.LoadUint32(&c.interrupt) != 0 {
+		if atomic.LoadUint32(&c.interrupt)&interrupted != 0 {
 			c.stub.Interrupt() // it may have come before other was there
 		}
 	}

@@ -55,6 +55,6 @@
 // All processes share the sentry's. A program gets a place of its own at exec; who has the addresses of another one (the child of a fork, a second
 // program linked at the same address) takes turns with it (turns.go) or moves.
 //
-// Lock order: home.mu, then places.mu, busyPages.mu or Platform.mu; the stubs' locks are inside all. The mu of two homes is never waited for: who
+// Lock order: Platform.acquiring, home.mu, then places.mu, busyPages.mu or Platform.mu; the stubs' locks are inside all. The mu of two homes is never waited for: who
 // wants the addresses of another home tries its lock.
 package flat

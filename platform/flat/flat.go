@@ -40,6 +40,7 @@ type Platform struct {
 	way   Interception
 	fsgs  fsgsWay
 
+	acquiring        sync.Mutex   // one address space at a time asks others for addresses; taken before any home's mu
 	acquirers        atomic.Int32 // address spaces that wait for others to sleep
 	buffers          sync.Pool
 	awake            atomic.Int32 // contexts that neither sleep nor wait for addresses

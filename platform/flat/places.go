@@ -181,6 +181,25 @@ func (l *places) give(s span, to *home) {
 	l.taken.Set(s.lo, taken{s.hi, to})
 }
 
+// abandon gives back what h has outside of its place, where it shows nothing any more.
+func (l *places) abandon(h *home) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var mine []span
+	l.taken.Scan(func(at uint64, t taken) bool {
+		if t.by == h && !h.place.overlaps(at, t.hi) {
+			mine = append(mine, span{at, t.hi})
+		}
+		return true
+	})
+	for _, m := range mine {
+		l.taken.Delete(m.lo)
+		if e := hostUnmap(m.lo, m.hi-m.lo); e != 0 {
+			panic(fmt.Sprintf("flat: unmapping addresses of a process: %v", e))
+		}
+	}
+}
+
 // release unmaps and gives back what h has, and calls gone in between. Nobody else can have the addresses meanwhile.
 func (l *places) release(h *home, gone func()) {
 	var mine []span

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"gosv.dev/platform"
 	"gosv.dev/platform/shown"
 )
@@ -169,10 +171,13 @@ func (as *addressSpace) leave() error {
 	return nil
 }
 
-// expel returns when no context of an address space that has just moved runs guest code here. mu is held.
+// expel returns when no context of an address space runs guest code here that has just moved or lost its turn. mu is held.
 func (as *addressSpace) expel() {
 	for _, c := range as.contexts {
-		c.Interrupt() // one that is just entering gives up, and sees that it has moved
+		atomic.OrUint32(&c.interrupt, expelled) // one that is just entering gives up, and looks again
+		if tid := atomic.LoadUint32(&c.tid); tid != 0 {
+			unix.Tgkill(int(ownPID), int(tid), interruptSignal)
+		}
 		for atomic.LoadUint32(&c.tid) != 0 {
 			runtime.Gosched()
 		}
@@ -288,13 +293,18 @@ func (as *addressSpace) acquire() error {
 	slept := map[*home]uint64{}
 	for last, busy := false, false; ; {
 		ch := p.nextLook(busy)
+		// One at a time: two that have what the other wants would find each other's mu taken.
+		p.acquiring.Lock()
 		as.mu.Lock()
 		n := len(as.stack)
 		if as.moved.Load() || as.turn.Load() != nil || n == 0 || as.stack[n-1] != as {
 			as.mu.Unlock()
+			p.acquiring.Unlock()
 			return nil // another thread was faster; await looks again
 		}
-		if as.tryAcquire(slept, time.Since(begin) >= patience) {
+		ok := as.tryAcquire(slept, time.Since(begin) >= patience)
+		p.acquiring.Unlock()
+		if ok {
 			defer as.mu.Unlock()
 			as.turn.Store(as)
 			as.textGen.Add(1)
@@ -340,42 +350,35 @@ func (as *addressSpace) tryAcquire(slept map[*home]uint64, patient bool) bool {
 }
 
 // giveUp gives the addresses in s to another home if nobody needs them for the moment: all threads sleep, and have gone to sleep
-// since slept was noted, or the other has waited long enough. No lock of this home is held, but the other's mu: two that
-// want something from each other do not wait.
+// since slept was noted, or the other has waited long enough; or they wait for others of their addresses. No lock of this home is held, but the
+// other's mu: two that want something from each other do not wait.
 func (h *home) giveUp(to *home, s span, slept map[*home]uint64, patient bool) bool {
 	if !h.mu.TryLock() {
 		return false
 	}
 	defer h.mu.Unlock()
-	as := h.turn.Load()
-	if as == nil || len(h.stack) != 1 || as.inZones(s.lo, s.hi) {
+	if len(h.stack) != 1 {
 		return false
 	}
-	var sleeps uint64
-	asleep := true
-	for _, c := range as.contexts {
-		sleeps += uint64(c.sleeps.Load())
-		asleep = asleep && c.asleep.Load()
-	}
-	before, known := slept[h]
-	if !known {
-		slept[h], before = sleeps, sleeps
-	}
-	if !asleep || sleeps == before && !patient {
+	as := h.stack[0]
+	runs := h.turn.Load() == as
+	if runs && !as.sleeps(slept, patient) {
 		return false
 	}
 	mine := as.p.places.has(h, s.lo, s.hi)
 	for _, m := range mine {
-		if m.lo < h.place.hi && h.place.lo < m.hi || as.inZones(m.lo, m.hi) {
+		if h.place.overlaps(m.lo, m.hi) || as.inZones(m.lo, m.hi) {
 			return false
 		}
 	}
-	h.turn.Store(nil)
-	h.textGen.Add(1)
-	as.expel()
-	h.host = as.maps.Clone()
+	if runs {
+		h.turn.Store(nil)
+		h.textGen.Add(1)
+		as.expel()
+		h.host = as.maps.Clone()
+	}
 	for _, m := range mine {
-		as.maps.Each(m.lo, m.hi, func(lo, hi uint64) {
+		h.host.Each(m.lo, m.hi, func(lo, hi uint64) {
 			as.restore(lo, hi, false)
 			if e := as.hide(lo, hi); e != 0 {
 				panic(fmt.Sprintf("flat: taking the addresses of a process: %v", e))
@@ -386,6 +389,21 @@ func (h *home) giveUp(to *home, s span, slept map[*home]uint64, patient bool) bo
 		as.p.places.give(m, to)
 	}
 	return true
+}
+
+// sleeps tells whether all contexts sleep, and have gone to sleep since slept was noted, unless the caller has been patient. mu is held.
+func (as *addressSpace) sleeps(slept map[*home]uint64, patient bool) bool {
+	var sleeps uint64
+	asleep := true
+	for _, c := range as.contexts {
+		sleeps += uint64(c.sleeps.Load())
+		asleep = asleep && c.asleep.Load()
+	}
+	before, known := slept[as.home]
+	if !known {
+		slept[as.home], before = sleeps, sleeps
+	}
+	return asleep && (sleeps != before || patient)
 }
 
 // nextLook is closed when addresses become free, or, unless who waits is busy with nothing but waiting, when a context goes to sleep.
