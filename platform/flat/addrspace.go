@@ -121,6 +121,7 @@ func (as *addressSpace) Map(addr, length, off uint64, prot platform.Prot) error 
 	}
 	as.restore(addr, addr+length, false)
 	as.maps.Map(addr, addr+length, off, prot)
+	as.rewriteAhead(addr, length, off, prot)
 	return nil
 }
 

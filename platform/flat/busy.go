@@ -2,7 +2,9 @@ package flat
 
 import (
 	"bytes"
+	"slices"
 	"sync"
+	"sync/atomic"
 
 	"gosv.dev/platform"
 	"gosv.dev/platform/flat/sites"
@@ -11,7 +13,8 @@ import (
 // Pages of text in which programs call often, such as the one of the dynamic linker with its system calls: what a site costs to rewrite
 // is mostly the same for all sites of a page, and no program makes the same call there often enough to have it rewritten for itself. So it is
 // noted, by the page of the flat memory, which sites programs have come by; when that was worth it for some programs, all of them are
-// rewritten at once when the next program traps there.
+// rewritten at once when the next program traps there, or, if most programs do, when the page is mapped. (Where each makes two or three calls
+// that is no gain: to map a page amid others costs the host as much as two traps.)
 //
 // What is noted of one program's text is used for another's only if the page has the same contents, and only patches that depend
 // on nothing but that page.
@@ -28,13 +31,16 @@ const (
 // busyPages is what is known of all pages.
 type busyPages struct {
 	mu    sync.Mutex
-	homes uint64
+	homes uint64               // programs so far
 	pages map[uint64]*busyPage // by offset in the flat memory
+	ahead []uint64             // those that are rewritten ahead, ascending
+	some  atomic.Bool          // there are some
 }
 
 // busyPage is a page of text.
 type busyPage struct {
 	home         uint64 // who was here last
+	since        uint64 // how many programs there had been when counting began
 	homes, traps int
 	sites        []busySite // in no order
 	code         []byte     // the contents, once it is a busy one
@@ -49,19 +55,21 @@ func (b *busyPages) trapped(home, frame, off, nr uint64, code []byte) (uint64, [
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if home == 0 {
-		b.homes++
-		home = b.homes
+		home = b.begunLocked()
 	}
 	p := b.pages[frame]
 	if p == nil {
 		if b.pages == nil || len(b.pages) >= mostBusy {
 			b.pages = map[uint64]*busyPage{}
+			b.ahead = nil
+			b.some.Store(false)
 		}
-		p = &busyPage{}
+		p = &busyPage{since: home - 1}
 		b.pages[frame] = p
 	}
 	if p.code != nil && !bytes.Equal(p.code, code) {
-		*p = busyPage{}
+		*p = busyPage{since: home - 1}
+		b.notAhead(frame)
 	}
 	if p.home != home {
 		p.home = home
@@ -71,8 +79,13 @@ func (b *busyPages) trapped(home, frame, off, nr uint64, code []byte) (uint64, [
 				for _, s := range p.sites {
 					p.plan(s)
 				}
+				if most := uint64(2*p.homes) > b.homes-1-p.since; most && len(p.ready) != 0 {
+					i, _ := slices.BinarySearch(b.ahead, frame)
+					b.ahead = slices.Insert(b.ahead, i, frame)
+					b.some.Store(true)
+				}
 			}
-			p.homes, p.traps = 0, 0
+			p.homes, p.traps, p.since = 0, 0, b.homes-1
 		}
 		p.homes++
 	}
@@ -91,6 +104,40 @@ func (b *busyPages) trapped(home, frame, off, nr uint64, code []byte) (uint64, [
 		}
 	}
 	return home, p.ready
+}
+
+// begun is a number for a home.
+func (b *busyPages) begun() uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.begunLocked()
+}
+
+func (b *busyPages) begunLocked() uint64 {
+	b.homes++
+	return b.homes
+}
+
+// notAhead makes a page one that is not rewritten ahead. mu is held.
+func (b *busyPages) notAhead(frame uint64) {
+	if i, ok := slices.BinarySearch(b.ahead, frame); ok {
+		b.ahead = slices.Delete(b.ahead, i, i+1)
+		b.some.Store(len(b.ahead) != 0)
+	}
+}
+
+// aheadIn calls f for the pages in [lo, hi) of the flat memory that are rewritten ahead, with their contents and patches.
+func (b *busyPages) aheadIn(lo, hi uint64, f func(frame uint64, code []byte, ready []sites.Patch)) {
+	if !b.some.Load() {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	i, _ := slices.BinarySearch(b.ahead, lo)
+	for ; i < len(b.ahead) && b.ahead[i] < hi; i++ {
+		p := b.pages[b.ahead[i]]
+		f(b.ahead[i], p.code, p.ready)
+	}
 }
 
 // plan adds the patch of a site, if there is one that does not depend on what is around the page.
@@ -120,12 +167,32 @@ func (as *addressSpace) rewriteBusy(site, nr uint64) bool {
 		return false
 	}
 	var ready []sites.Patch
-	rw.id, ready = as.p.busy.trapped(rw.id, frame, site-page, nr, guestBytes(page, pageSize))
-	if len(ready) == 0 {
-		return false
+	rw.id, ready = as.p.busy.trapped(rw.id, frame, site-page, nr, as.p.mem[frame:][:pageSize])
+	return len(ready) != 0 && as.rewriteReady(page, ready)
+}
+
+// rewriteAhead rewrites the pages of text that has just been mapped at [lo, lo+length), from off on in the flat memory, in which most programs
+// trap. mu is held.
+func (as *addressSpace) rewriteAhead(lo, length, off uint64, prot platform.Prot) {
+	rw := &as.rw
+	if as.p.o.NoRewrite || prot != platform.Read|platform.Exec|platform.Private {
+		return
 	}
-	rw.busy++
-	z, _ := as.freeSlot(site)
+	if rw.id == 0 {
+		rw.id = as.p.busy.begun()
+	}
+	as.p.busy.aheadIn(off, off+length, func(frame uint64, code []byte, ready []sites.Patch) {
+		page := lo + frame - off
+		if rw.copies[page] == nil && rw.busy < busyMost && bytes.Equal(code, as.p.mem[frame:][:pageSize]) && as.rewriteReady(page, ready) {
+			as.textGen.Add(1)
+		}
+	})
+}
+
+// rewriteReady makes the patches of a page that were planned for another address. mu is held.
+func (as *addressSpace) rewriteReady(page uint64, ready []sites.Patch) bool {
+	as.rw.busy++
+	z, _ := as.freeSlot(page)
 	if z == nil {
 		return false
 	}

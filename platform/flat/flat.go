@@ -32,6 +32,7 @@ type Options struct {
 // Platform implements platform.Platform.
 type Platform struct {
 	memFD uintptr
+	mem   []byte // the flat memory, to be read
 	stubs platform.Platform
 	fpu   fpu
 	text  *textMemory
@@ -65,8 +66,14 @@ func New(o Options) (*Platform, error) {
 	if err := p.probe(); err != nil {
 		return nil, fmt.Errorf("flat: %w", err)
 	}
+	st, err := o.Memory.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("flat: %w", err)
+	}
+	if p.mem, err = unix.Mmap(int(p.memFD), 0, int(st.Size()), unix.PROT_READ, unix.MAP_SHARED|unix.MAP_NORESERVE); err != nil {
+		return nil, fmt.Errorf("flat: mapping the flat memory: %w", err)
+	}
 	p.places.init()
-	var err error
 	if p.text, err = newTextMemory(); err != nil {
 		return nil, fmt.Errorf("flat: %w", err)
 	}
@@ -132,7 +139,7 @@ type buffers struct {
 
 // Close implements platform.Platform.
 func (p *Platform) Close() error {
-	return errors.Join(p.stubs.Close(), p.text.close(), p.pages.close())
+	return errors.Join(p.stubs.Close(), p.text.close(), p.pages.close(), unix.Munmap(p.mem))
 }
 
 // VDSO is where guests find the host's vDSO (AT_SYSINFO_EHDR), or 0.

@@ -158,8 +158,16 @@ func (as *addressSpace) patch(z *zone, page uint64, patches []*sites.Patch) erro
 	if err != nil {
 		return err
 	}
+	// Not by the guest's address: what has not been touched there need not be taken away again.
 	b := as.p.text.bytes(frame)
-	copy(b, guestBytes(page, pageSize))
+	if c := rw.copies[page]; c != nil {
+		copy(b, as.p.text.bytes(c.frame))
+	} else if off, ok := as.textFrame(page); ok {
+		copy(b, as.p.mem[off:])
+	} else {
+		as.p.text.give(frame)
+		return nil // it is none any more
+	}
 	done := patches[:0]
 	for _, patch := range patches {
 		n := len(z.slots)
