@@ -27,7 +27,8 @@
 //
 // Rewritten calls jump to answer first, which looks into a table of the context's. A call that is answered there by a value never leaves the
 // guest. One that is answered by a function (platform.LeafFunc) runs it on a stack in the thread's block: signals that come meanwhile are put off as while
-// leaving, and at its end the guest is left if there are some (eventLeft).
+// leaving, and at its end the guest is left if there are some (eventLeft). It may use guest memory in places at its own addresses: a fault there leads to
+// leafUndo, which makes the whole call of it.
 //
 // # What a call costs
 //
@@ -52,7 +53,8 @@
 //
 // # Addresses
 //
-// All processes share the sentry's. A program gets a place of its own at exec; who has the addresses of another one (the child of a fork, a second
+// All processes share the sentry's, and what the host maps there is a cache of what package mm says, page by page where a program changes the same
+// mappings again and again (windows.go). A program gets a place of its own at exec; who has the addresses of another one (the child of a fork, a second
 // program linked at the same address) takes turns with it (turns.go) or moves.
 //
 // Lock order: Platform.acquiring, home.mu, then places.mu, busyPages.mu or Platform.mu; the stubs' locks are inside all. The mu of two homes is never waited for: who

@@ -302,6 +302,7 @@ int main(int argc, char **argv) {
 			t = now() - t;
 			if (t < want / 30) {
 				n *= 2;
+				batches = total = 0;
 				continue;
 			}
 			batches++;
