@@ -272,13 +272,28 @@ func (as *AddressSpace) mmapLocked(q *request, dead *[]*MapFile) (uint64, error)
 }
 
 // A program that goes on mapping a few pages and touching them gets them with the mapping: the fault would cost more than the
-// pages. That is seen from some mappings now and then that do not get them.
+// pages. That is seen from what is in them when they are unmapped, or else from some mappings now and then that do not get them.
 const (
 	eagerPages = 4   // most pages that come with a mapping
 	eagerFrom  = 128 // habit from which they do
 	eagerFirst = 8   // how many do of a new program: what the dynamic linker and the C library begin with
-	eagerTouch = 16  // what the touch of a small mapping adds to it; each that is made takes one off
+	eagerTouch = 16  // what the touch of a small mapping adds to it; each that is made takes one off, and one that was used puts it back
 )
+
+// wasUsed tells whether there is something in the beginning of a page of anonymous memory.
+func (as *AddressSpace) wasUsed(addr uint64) bool {
+	t, _ := as.leaf(addr)
+	if t == nil || t[pageIdx(addr)] == 0 || as.m.kinds[frameOf(t[pageIdx(addr)])] != uint8(kindAnon) {
+		return false
+	}
+	const some = 64
+	for _, b := range as.m.RunBytes(frameOf(t[pageIdx(addr)]), 1)[:some] {
+		if b != 0 {
+			return true
+		}
+	}
+	return false
+}
 
 // eagerHeap does the same for a heap that has grown from lo to hi, if it was touched to its end before: malloc(3) lets it grow by little, and
 // uses it at once.
@@ -476,6 +491,9 @@ func (as *AddressSpace) unmapLocked(lo, hi uint64, dead *[]*MapFile) error {
 		if len(rs) == 0 {
 			return nil
 		}
+	}
+	if hi-lo <= eagerPages<<PageShift && as.habit < eagerFrom+eagerTouch && as.wasUsed(lo) {
+		as.habit++
 	}
 	fs := as.zap(lo, hi, as.runs[:0], nil)
 	for _, r := range rs {

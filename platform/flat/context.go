@@ -31,8 +31,9 @@ type context struct {
 
 	answers atomic.Pointer[[256]answer] // none until there is one
 
-	lostAt uint64 // a page that the host had lost
-	losses int    // how often in a row
+	lostAt    uint64    // a page that the host had lost
+	lostSince time.Time // when first
+	losses    int       // how often since
 
 	asleep atomic.Bool   // see platform.Sleeper
 	sleeps atomic.Uint32 // how often it was

@@ -2,6 +2,7 @@ package flat
 
 import (
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -138,14 +139,17 @@ func (as *addressSpace) closeWindows() {
 // lost has the host show a page again that it should show but does not: one in a window, or that was in one, and that the host has
 // taken away for a while. It tells whether it did.
 func (c *context) lost(as *addressSpace, addr uint64) bool {
-	if c.losses++; c.lostAt != addr {
-		c.lostAt, c.losses = addr, 0
+	if c.losses++; c.lostAt != addr || time.Since(c.lostSince) > lossTime {
+		c.lostAt, c.lostSince, c.losses = addr, time.Now(), 0
 	}
 	return c.losses < mostLosses && as.showLost(addr)
 }
 
-// mostLosses is how often in a row a page can be lost before the guest is told: the host may be unable to give it.
-const mostLosses = 1000
+// mostLosses is how often in lossTime a page can be lost before the guest is told: the host may be unable to give it.
+const (
+	mostLosses = 1000
+	lossTime   = time.Second
+)
 
 func (as *addressSpace) showLost(addr uint64) bool {
 	as.mu.Lock()
