@@ -47,9 +47,11 @@ const (
 
 // What tls_amd64.s uses.
 var (
-	blocks      uintptr           // maxBlocks blocks
-	owners      [maxBlocks]uint32 // of each, atomic: 0 if it has none, owned
-	blocksTaken uint64            // in place of owners while Go needs FS, atomic
+	blocks      uintptr // maxBlocks blocks
+	blocksTaken uint64  // while Go needs FS, atomic
+	// owners are those of each block, atomic: 0 if it has none, owned.
+	//lint:ignore U1000 takeBlock looks there
+	owners [maxBlocks]uint32
 	//lint:ignore U1000 threadStart goes there
 	mstart0   uintptr
 	fsgsbase  bool // programs may write FS and GS base by an instruction
