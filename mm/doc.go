@@ -40,6 +40,7 @@
 //	          PageCache.mu   the pages
 //	            locks of the platform
 //	              Memory.mu  frames, reservations, free blocks
+//	              texts.mu   which text is to be in large pages; texts.working is held with no other but it, and by Close
 //
 // Two address spaces are never locked at once, but by Fork, which locks the
 // parent and then the child that nobody else knows yet. Truncate needs the

@@ -54,6 +54,7 @@ type Memory struct {
 	shrinkers []Shrinker
 	reclaimMu sync.Mutex // one reclaim at a time; held while shrinkers are called
 
+	texts  texts
 	caches cacheList // page caches that have pages and a backing
 
 	// mu guards what follows, and the last reference of every frame.
@@ -162,6 +163,9 @@ func (m *Memory) unmapAll() {
 
 // Close gives the memory back to the host. Nothing may use it any more.
 func (m *Memory) Close() error {
+	m.stopTexts()
+	m.texts.working.Lock()
+	defer m.texts.working.Unlock()
 	m.mu.Lock()
 	if m.closed {
 		m.mu.Unlock()

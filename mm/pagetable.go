@@ -293,6 +293,9 @@ func (as *AddressSpace) mapRun(addr, n, off uint64, prot platform.Prot) error {
 			return err
 		}
 	}
+	if prot&platform.Exec != 0 {
+		as.m.noteText(off, n)
+	}
 	as.setShown(addr, addr+n, true)
 	return nil
 }
