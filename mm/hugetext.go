@@ -12,8 +12,8 @@ import (
 // pages of the host (madvise(2) with MADV_COLLAPSE, Linux 6.1) if most of one is used. Nobody sees a difference: frames stay where they are.
 
 const (
-	hugePages = 512
-	hugeUsed  = hugePages / 4 * 3 // of which so many must be used
+	// hugeUsed is how many pages of a large one (blockPages) must be used.
+	hugeUsed = blockPages / 4 * 3
 	// textRun is how much text must be mapped at once to be looked at, and collapseAfter when.
 	textRun       = 64
 	collapseAfter = 100 * time.Millisecond
@@ -42,7 +42,7 @@ func (m *Memory) noteText(off, n uint64) {
 	if ts.off {
 		return
 	}
-	for f := Frame(off>>PageShift) &^ (hugePages - 1); f < Frame((off+n)>>PageShift); f += hugePages {
+	for f := Frame(off>>PageShift) &^ (blockPages - 1); f < Frame((off+n)>>PageShift); f += blockPages {
 		if ts.noted[f] {
 			continue
 		}
@@ -65,10 +65,10 @@ func (m *Memory) collapseTexts() {
 	todo, off := ts.todo, ts.off
 	ts.todo = nil
 	ts.mu.Unlock()
+	if off {
+		return
+	}
 	for _, f := range todo {
-		if off {
-			return
-		}
 		if m.usedOf(f) < hugeUsed {
 			// Perhaps when it is mapped again.
 			ts.mu.Lock()
@@ -79,14 +79,14 @@ func (m *Memory) collapseTexts() {
 		// EINVAL: the host does not know how. It may also have no large page free now.
 		if err := m.collapse(f); err == unix.EINVAL {
 			m.stopTexts()
-			off = true
+			return
 		}
 	}
 }
 
 // usedOf is how many frames of the large page that begins with f are used.
 func (m *Memory) usedOf(f Frame) (n int) {
-	for i := range Frame(hugePages) {
+	for i := range Frame(blockPages) {
 		if m.Refs(f+i) != 0 {
 			n++
 		}
@@ -96,7 +96,7 @@ func (m *Memory) usedOf(f Frame) (n int) {
 
 // collapse puts the large page that begins with f into one of the host's.
 func (m *Memory) collapse(f Frame) error {
-	return unix.Madvise(m.lin[uint64(f)<<PageShift:][:hugePages<<PageShift], unix.MADV_COLLAPSE)
+	return unix.Madvise(m.lin[uint64(f)<<PageShift:][:blockSize], unix.MADV_COLLAPSE)
 }
 
 // stopTexts ends it.

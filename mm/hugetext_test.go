@@ -12,7 +12,7 @@ func TestTextInLargePages(t *testing.T) {
 	m, err := NewMemory(64 << 20)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, m.Close()) })
-	const full, sparse = Frame(8 * hugePages), Frame(9 * hugePages)
+	const full, sparse = Frame(8 * blockPages), Frame(9 * blockPages)
 	use := func(f Frame, n int) {
 		for i := range Frame(n) {
 			m.refs[f+i] = 1
@@ -30,7 +30,7 @@ func TestTextInLargePages(t *testing.T) {
 	m.noteText(full.Offset(), (textRun-1)*PageSize)
 	noted, _, _, _ := state()
 	require.Zero(t, noted)
-	m.noteText(full.Offset()+100*PageSize, (hugePages-100+1)*PageSize)
+	m.noteText(full.Offset()+100*PageSize, (blockPages-100+1)*PageSize)
 	noted, todo, _, _ := state()
 	require.Equal(t, []int{2, 2}, []int{noted, todo})
 	require.Eventually(t, func() bool {

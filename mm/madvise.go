@@ -227,7 +227,7 @@ func (c *PageCache) readAhead(idx, n int64) {
 		c.mu.RLock()
 		a := c.absent(idx, int(n))
 		c.mu.RUnlock()
-		if a > 0 && c.fill(idx, a) != nil {
+		if a > 0 && c.fill(idx, a, 0) != nil {
 			return
 		}
 		a = max(a, 1)

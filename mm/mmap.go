@@ -1,6 +1,7 @@
 package mm
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -280,22 +281,20 @@ const (
 	eagerTouch = 16  // what the touch of a small mapping adds to it; each that is made takes one off, and one that was used puts it back
 )
 
-// wasUsed tells whether there is something in the beginning of a page of anonymous memory.
-func (as *AddressSpace) wasUsed(addr uint64) bool {
-	t, _ := as.leaf(addr)
-	if t == nil || t[pageIdx(addr)] == 0 || as.m.kinds[frameOf(t[pageIdx(addr)])] != uint8(kindAnon) {
-		return false
+// eager brings in what a fault in [lo, hi), just mapped, would bring, if that is plain memory and there is enough.
+func (as *AddressSpace) eager(lo, hi uint64) {
+	r := as.find(lo)
+	const other = flagGrowsDown | flagNoReserve | flagLocked | flagLockOnFault
+	if r == nil || r.shared || !r.anonymous() || r.prot != platform.Read|platform.Write || r.flags&other != 0 ||
+		lo&^leafMask != (hi-1)&^leafMask || as.m.used.Load() > as.m.limit-as.m.limit/8 {
+		return
 	}
-	const some = 64
-	for _, b := range as.m.RunBytes(frameOf(t[pageIdx(addr)]), 1)[:some] {
-		if b != 0 {
-			return true
-		}
+	if t := as.makeLeaf(lo); t != nil {
+		_ = as.populateAnon(r, t, lo, hi, lo)
 	}
-	return false
 }
 
-// eagerHeap does the same for a heap that has grown from lo to hi, if it was touched to its end before: malloc(3) lets it grow by little, and
+// eagerHeap is eager for a heap that has grown from lo to hi, if it was touched to its end before: malloc(3) lets it grow by little, and
 // uses it at once.
 func (as *AddressSpace) eagerHeap(lo, hi uint64) {
 	const most = 64 * PageSize
@@ -309,17 +308,15 @@ func (as *AddressSpace) eagerHeap(lo, hi uint64) {
 	}
 }
 
-// eager brings in what a fault in [lo, hi), just mapped, would bring, if that is plain memory and there is enough.
-func (as *AddressSpace) eager(lo, hi uint64) {
-	r := as.find(lo)
-	const other = flagGrowsDown | flagNoReserve | flagLocked | flagLockOnFault
-	if r == nil || r.shared || !r.anonymous() || r.prot != platform.Read|platform.Write || r.flags&other != 0 ||
-		lo&^leafMask != (hi-1)&^leafMask || as.m.used.Load() > as.m.limit-as.m.limit/8 {
-		return
+// wasUsed tells whether there is something in the beginning of a page of anonymous memory.
+func (as *AddressSpace) wasUsed(addr uint64) bool {
+	t, _ := as.leaf(addr)
+	if t == nil || t[pageIdx(addr)] == 0 {
+		return false
 	}
-	if t := as.makeLeaf(lo); t != nil {
-		_ = as.populateAnon(r, t, lo, hi, lo)
-	}
+	f := frameOf(t[pageIdx(addr)])
+	const some = 64
+	return as.m.kinds[f] == uint8(kindAnon) && slices.ContainsFunc(as.m.RunBytes(f, 1)[:some], func(b byte) bool { return b != 0 })
 }
 
 // place chooses the address.

@@ -317,11 +317,11 @@ const (
 	raMax = 128 // pages
 )
 
-// fill reads the page idx and more after it, want pages at least, in from the backing. No lock from
+// fill reads the page idx and more after it, want pages at least, and ahead unless memory is short, in from the backing. No lock from
 // ioMu down is held by the caller.
-func (c *PageCache) fill(idx int64, want int) error {
+func (c *PageCache) fill(idx int64, want, ahead int) error {
 	for try := 0; ; try++ {
-		err := c.fillOnce(idx, want)
+		err := c.fillOnce(idx, want, ahead)
 		if err != errShort || try == 2 || !c.m.makeRoom(int64(min(want, 64))) {
 			return err
 		}
@@ -342,10 +342,10 @@ func (c *PageCache) fillAround(idx int64) error {
 		lo--
 	}
 	c.mu.RUnlock()
-	return c.fill(lo, max(int(idx-lo)+1, around))
+	return c.fill(lo, int(idx-lo)+1, around)
 }
 
-func (c *PageCache) fillOnce(idx int64, want int) error {
+func (c *PageCache) fillOnce(idx int64, want, ahead int) error {
 	c.ioMu.RLock()
 	defer c.ioMu.RUnlock()
 	c.mu.Lock()
@@ -354,7 +354,7 @@ func (c *PageCache) fillOnce(idx int64, want int) error {
 	} else {
 		c.raSize = raMin
 	}
-	n := int64(max(want, int(c.raSize)))
+	n := int64(max(want, ahead, int(c.raSize)))
 	if c.m.inUse() > c.m.limit-c.m.limit/16 {
 		n = int64(want)
 	}

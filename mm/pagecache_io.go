@@ -93,7 +93,7 @@ func (c *PageCache) ReadAt(dst *usermem.IO, off int64) (int64, error) {
 			if fills++; fills > 1000 {
 				return total, unix.EIO // dropped again as fast as they come
 			}
-			if err := c.fill(idx, int(min(pages, blockPages/2))); err != nil {
+			if err := c.fill(idx, int(min(pages, blockPages/2)), 0); err != nil {
 				if total > 0 {
 					return total, nil
 				}
@@ -216,7 +216,7 @@ func (c *PageCache) writeSome(src *usermem.IO, off int64) (int64, error) {
 		if po == 0 && want >= PageSize || off-po >= c.size.Load() {
 			return c.writeNew(src, off, want)
 		}
-		return 0, c.fill(idx, 1)
+		return 0, c.fill(idx, 1, 0)
 	}
 	want = min(want, int64(p.n)<<PageShift-po)
 	var n int64
@@ -292,7 +292,7 @@ func (c *PageCache) writeNew(src *usermem.IO, off, want int64) (int64, error) {
 	if extra != nil {
 		c.m.decRefRuns(extra)
 	}
-	if keep != nil && c.fill(idx+full, 1) == nil {
+	if keep != nil && c.fill(idx+full, 1, 0) == nil {
 		b := usermem.Bytes(keep)
 		if m, _ := c.writeSome(&b, off+done); m > 0 {
 			done += m

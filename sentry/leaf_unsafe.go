@@ -139,8 +139,7 @@ func LeafRead(task unsafe.Pointer, fd, buf, n, _ uint64) (uint64, platform.LeafR
 //go:norace
 func LeafWrite(task unsafe.Pointer, fd, buf, n, _ uint64) (uint64, platform.LeafResult) {
 	t := (*Task)(task)
-	kind := t.files.LeafWrite(int32(fd))
-	if kind != vfs.LeafNull && kind != vfs.LeafZero || n > leafWriteMost || !t.mm.Placed(buf, n) {
+	if !t.files.LeafWrite(int32(fd)) || n > leafWriteMost || !t.mm.Placed(buf, n) {
 		return 0, platform.LeafNot
 	}
 	t.countWrite(n)
@@ -206,10 +205,7 @@ func (t *Task) LeafReads(fd int32) bool {
 	return kind != vfs.LeafNone
 }
 
-func (t *Task) LeafWrites(fd int32) bool {
-	kind := t.files.LeafWrite(fd)
-	return kind == vfs.LeafNull || kind == vfs.LeafZero
-}
+func (t *Task) LeafWrites(fd int32) bool { return t.files.LeafWrite(fd) }
 
 // storeGuest and loadGuest access guest memory in a leaf call.
 //

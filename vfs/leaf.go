@@ -84,27 +84,35 @@ func (t *FDTable) leafFile(fd int32) *File {
 	return (*files)[uint32(fd)].Load()
 }
 
+// leafIO is the file of a descriptor, open for what mode says, that a leaf call may read or write, or nil.
+//
+//go:nosplit
+func (t *FDTable) leafIO(fd int32, mode uint32) *File {
+	f := t.leafFile(fd)
+	if f == nil || f.leaf == LeafNone || f.mode&mode == 0 || f.Path.Dentry.sb.watched.Load() != 0 {
+		return nil
+	}
+	return f
+}
+
 // LeafRead tells what read(2) of a descriptor reads, or LeafNone if a leaf call cannot make it. No other task has the
 // table then.
 //
 //go:nosplit
 func (t *FDTable) LeafRead(fd int32) (LeafIO, *Counter) {
-	f := t.leafFile(fd)
-	if f == nil || f.leaf == LeafNone || f.mode&modeRead == 0 || f.Path.Dentry.sb.watched.Load() != 0 {
+	f := t.leafIO(fd, modeRead)
+	if f == nil {
 		return LeafNone, nil
 	}
 	return f.leaf, f.counter
 }
 
-// LeafWrite tells what write(2) to a descriptor does, or LeafNone if a leaf call cannot make it.
+// LeafWrite tells whether a leaf call can make write(2) to a descriptor: everything is taken.
 //
 //go:nosplit
-func (t *FDTable) LeafWrite(fd int32) LeafIO {
-	f := t.leafFile(fd)
-	if f == nil || f.leaf == LeafNone || f.mode&modeWrite == 0 || f.Path.Dentry.sb.watched.Load() != 0 {
-		return LeafNone
-	}
-	return f.leaf
+func (t *FDTable) LeafWrite(fd int32) bool {
+	f := t.leafIO(fd, modeWrite)
+	return f != nil && f.leaf != LeafCounter
 }
 
 // LeafSeek is lseek(2) with SEEK_SET or SEEK_CUR in a plain file that only the task has which makes the call. If it returns false it

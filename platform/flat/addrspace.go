@@ -45,7 +45,7 @@ func (as *addressSpace) Place() (lo, hi uint64, own bool) {
 func (as *addressSpace) Reserve(lo, hi uint64) error {
 	as.mu.Lock()
 	defer as.mu.Unlock()
-	if as.moved.Load() || as.place.lo <= lo && hi <= as.place.hi && !as.inZones(lo, hi) {
+	if as.moved.Load() || as.place.contains(lo, hi) && !as.inZones(lo, hi) {
 		return nil
 	}
 	why := as.refuses(lo, hi)
@@ -70,7 +70,7 @@ func (as *addressSpace) refuses(lo, hi uint64) string {
 	switch {
 	case as.inZones(lo, hi):
 		return "the trampolines' addresses"
-	case (lo < as.place.lo || hi > as.place.hi) && !as.p.places.claim(as.home, lo, hi):
+	case !as.place.contains(lo, hi) && !as.p.places.claim(as.home, lo, hi):
 		return "addresses that are taken"
 	}
 	return ""
@@ -267,7 +267,7 @@ func (as *addressSpace) Release() {
 
 // hide takes guest memory away. Outside of places nothing but a mapping keeps the sentry from putting something of its own there.
 func (as *addressSpace) hide(lo, hi uint64) unix.Errno {
-	if as.place.lo <= lo && hi <= as.place.hi {
+	if as.place.contains(lo, hi) {
 		if as.hideInWindow(lo, hi) {
 			return 0
 		}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"slices"
 	"sync"
-	"sync/atomic"
 
 	"gosv.dev/platform"
 	"gosv.dev/platform/flat/sites"
@@ -34,7 +33,6 @@ type busyPages struct {
 	homes uint64               // programs so far
 	pages map[uint64]*busyPage // by offset in the flat memory
 	ahead []uint64             // those that are rewritten ahead, ascending
-	some  atomic.Bool          // there are some
 }
 
 // busyPage is a page of text.
@@ -62,7 +60,6 @@ func (b *busyPages) trapped(home, frame, off, nr uint64, code []byte) (uint64, [
 		if b.pages == nil || len(b.pages) >= mostBusy {
 			b.pages = map[uint64]*busyPage{}
 			b.ahead = nil
-			b.some.Store(false)
 		}
 		p = &busyPage{since: home - 1}
 		b.pages[frame] = p
@@ -82,7 +79,6 @@ func (b *busyPages) trapped(home, frame, off, nr uint64, code []byte) (uint64, [
 				if most := uint64(2*p.homes) > b.homes-1-p.since; most && len(p.ready) != 0 {
 					i, _ := slices.BinarySearch(b.ahead, frame)
 					b.ahead = slices.Insert(b.ahead, i, frame)
-					b.some.Store(true)
 				}
 			}
 			p.homes, p.traps, p.since = 0, 0, b.homes-1
@@ -122,15 +118,11 @@ func (b *busyPages) begunLocked() uint64 {
 func (b *busyPages) notAhead(frame uint64) {
 	if i, ok := slices.BinarySearch(b.ahead, frame); ok {
 		b.ahead = slices.Delete(b.ahead, i, i+1)
-		b.some.Store(len(b.ahead) != 0)
 	}
 }
 
 // aheadIn calls f for the pages in [lo, hi) of the flat memory that are rewritten ahead, with their contents and patches.
 func (b *busyPages) aheadIn(lo, hi uint64, f func(frame uint64, code []byte, ready []sites.Patch)) {
-	if !b.some.Load() {
-		return
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	i, _ := slices.BinarySearch(b.ahead, lo)
@@ -167,7 +159,7 @@ func (as *addressSpace) rewriteBusy(site, nr uint64) bool {
 		return false
 	}
 	var ready []sites.Patch
-	rw.id, ready = as.p.busy.trapped(rw.id, frame, site-page, nr, as.p.mem[frame:][:pageSize])
+	rw.id, ready = as.p.busy.trapped(rw.id, frame, site-page, nr, as.p.o.Linear[frame:][:pageSize])
 	return len(ready) != 0 && as.rewriteReady(page, ready)
 }
 
@@ -183,7 +175,7 @@ func (as *addressSpace) rewriteAhead(lo, length, off uint64, prot platform.Prot)
 	}
 	as.p.busy.aheadIn(off, off+length, func(frame uint64, code []byte, ready []sites.Patch) {
 		page := lo + frame - off
-		if rw.copies[page] == nil && rw.busy < busyMost && bytes.Equal(code, as.p.mem[frame:][:pageSize]) && as.rewriteReady(page, ready) {
+		if rw.copies[page] == nil && rw.busy < busyMost && bytes.Equal(code, as.p.o.Linear[frame:][:pageSize]) && as.rewriteReady(page, ready) {
 			as.textGen.Add(1)
 		}
 	})

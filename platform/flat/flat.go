@@ -17,6 +17,8 @@ import (
 type Options struct {
 	// Memory is the memfd of the flat memory.
 	Memory *os.File
+	// Linear is all of it, mapped here. It is only read.
+	Linear []byte
 	// Stubs is the platform that processes move to. The flat platform closes it.
 	Stubs platform.Platform
 	// VDSO is the host's vDSO, where it is in this process and in stubs, or 0.
@@ -32,7 +34,6 @@ type Options struct {
 // Platform implements platform.Platform.
 type Platform struct {
 	memFD uintptr
-	mem   []byte // the flat memory, to be read
 	stubs platform.Platform
 	fpu   fpu
 	text  *textMemory
@@ -59,21 +60,15 @@ type Platform struct {
 // process confines itself; HostSyscalls and Text say what the filter must be, before guest code runs. The error says what the
 // host lacks.
 func New(o Options) (*Platform, error) {
-	if o.Memory == nil || o.Stubs == nil {
+	if o.Memory == nil || o.Linear == nil || o.Stubs == nil {
 		return nil, errors.New("flat: no flat memory, or no platform below")
 	}
 	p := &Platform{memFD: o.Memory.Fd(), stubs: o.Stubs, o: o, cpus: runtime.NumCPU()}
 	if err := p.probe(); err != nil {
 		return nil, fmt.Errorf("flat: %w", err)
 	}
-	st, err := o.Memory.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("flat: %w", err)
-	}
-	if p.mem, err = unix.Mmap(int(p.memFD), 0, int(st.Size()), unix.PROT_READ, unix.MAP_SHARED|unix.MAP_NORESERVE); err != nil {
-		return nil, fmt.Errorf("flat: mapping the flat memory: %w", err)
-	}
 	p.places.init()
+	var err error
 	if p.text, err = newTextMemory(); err != nil {
 		return nil, fmt.Errorf("flat: %w", err)
 	}
@@ -139,7 +134,7 @@ type buffers struct {
 
 // Close implements platform.Platform.
 func (p *Platform) Close() error {
-	return errors.Join(p.stubs.Close(), p.text.close(), p.pages.close(), unix.Munmap(p.mem))
+	return errors.Join(p.stubs.Close(), p.text.close(), p.pages.close())
 }
 
 // VDSO is where guests find the host's vDSO (AT_SYSINFO_EHDR), or 0.

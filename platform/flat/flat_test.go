@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"gosv.dev/platform"
 	"gosv.dev/platform/arch"
@@ -16,7 +17,12 @@ import (
 func newPlatform(t testing.TB, mem *os.File) *Platform {
 	stubs, err := ptrace.New(ptrace.Options{Memory: mem})
 	require.NoError(t, err)
-	p, err := New(Options{Memory: mem, Stubs: stubs})
+	st, err := mem.Stat()
+	require.NoError(t, err)
+	linear, err := unix.Mmap(int(mem.Fd()), 0, int(st.Size()), unix.PROT_READ, unix.MAP_SHARED)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, unix.Munmap(linear)) })
+	p, err := New(Options{Memory: mem, Linear: linear, Stubs: stubs})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, p.Close()) })
 	return p

@@ -2,6 +2,7 @@ package flat
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -32,6 +33,16 @@ func (s *span) cover(addr uint64) {
 		s.lo = addr
 	}
 	s.lo, s.hi = min(s.lo, addr), max(s.hi, addr+1)
+}
+
+// contains tells whether all of [lo, hi) is in it.
+func (s span) contains(lo, hi uint64) bool { return s.lo <= lo && hi <= s.hi }
+
+// mustUnmap unmaps it from the sentry's process: addresses of a guest's.
+func (s span) mustUnmap() {
+	if e := hostUnmap(s.lo, s.hi-s.lo); e != 0 {
+		panic(fmt.Sprintf("flat: unmapping addresses of a process: %v", e))
+	}
 }
 
 // places knows which addresses of the process belong to whom.
@@ -161,6 +172,10 @@ func (l *places) rivals(h *home, lo, hi uint64) []*home {
 func (l *places) has(h *home, lo, hi uint64) []span {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.hasLocked(h, lo, hi)
+}
+
+func (l *places) hasLocked(h *home, lo, hi uint64) []span {
 	var all []span
 	l.taken.Descend(hi-1, func(at uint64, t taken) bool {
 		if t.hi <= lo {
@@ -185,36 +200,19 @@ func (l *places) give(s span, to *home) {
 func (l *places) abandon(h *home) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var mine []span
-	l.taken.Scan(func(at uint64, t taken) bool {
-		if t.by == h && !h.place.overlaps(at, t.hi) {
-			mine = append(mine, span{at, t.hi})
-		}
-		return true
-	})
-	for _, m := range mine {
-		l.taken.Delete(m.lo)
-		if e := hostUnmap(m.lo, m.hi-m.lo); e != 0 {
-			panic(fmt.Sprintf("flat: unmapping addresses of a process: %v", e))
+	for _, m := range l.hasLocked(h, 0, math.MaxUint64) {
+		if !h.place.overlaps(m.lo, m.hi) {
+			l.taken.Delete(m.lo)
+			m.mustUnmap()
 		}
 	}
 }
 
 // release unmaps and gives back what h has, and calls gone in between. Nobody else can have the addresses meanwhile.
 func (l *places) release(h *home, gone func()) {
-	var mine []span
-	l.mu.Lock()
-	l.taken.Scan(func(at uint64, t taken) bool {
-		if t.by == h {
-			mine = append(mine, span{at, t.hi})
-		}
-		return true
-	})
-	l.mu.Unlock()
+	mine := l.has(h, 0, math.MaxUint64)
 	for _, m := range mine {
-		if e := hostUnmap(m.lo, m.hi-m.lo); e != 0 {
-			panic(fmt.Sprintf("flat: unmapping addresses of a process: %v", e))
-		}
+		m.mustUnmap()
 	}
 	gone()
 	l.mu.Lock()

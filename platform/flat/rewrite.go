@@ -163,7 +163,7 @@ func (as *addressSpace) patch(z *zone, page uint64, patches []*sites.Patch) erro
 	if c := rw.copies[page]; c != nil {
 		copy(b, as.p.text.bytes(c.frame))
 	} else if off, ok := as.textFrame(page); ok {
-		copy(b, as.p.mem[off:])
+		copy(b, as.p.o.Linear[off:])
 	} else {
 		as.p.text.give(frame)
 		return nil // it is none any more

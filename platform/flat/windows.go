@@ -4,10 +4,7 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"gosv.dev/platform"
-	"gosv.dev/platform/shown"
 )
 
 // To map a page and unmap it costs the host two changes of its own tree of mappings, which is most of what mmap(2) and munmap(2)
@@ -51,22 +48,23 @@ func (ws *windows) has(lo, hi uint64, off uint64, shows bool) bool {
 
 // cut ends what windows have in [lo, hi), where the host's mapping is about to change.
 func (ws *windows) cut(lo, hi uint64) {
-	for i := 0; i < len(ws.all); i++ {
-		w := ws.all[i]
-		if w.hi <= lo || hi <= w.lo {
+	if !slices.ContainsFunc(ws.all, func(w window) bool { return w.overlaps(lo, hi) }) {
+		return
+	}
+	var left []window
+	for _, w := range ws.all {
+		if !w.overlaps(lo, hi) {
+			left = append(left, w)
 			continue
 		}
-		ws.all = slices.Delete(ws.all, i, i+1)
-		i--
 		if w.lo < lo {
-			i++
-			ws.all = slices.Insert(ws.all, i, window{span{w.lo, lo}, w.off})
+			left = append(left, window{span{w.lo, lo}, w.off})
 		}
 		if hi < w.hi {
-			i++
-			ws.all = slices.Insert(ws.all, i, window{span{hi, w.hi}, w.off + hi - w.lo})
+			left = append(left, window{span{hi, w.hi}, w.off + hi - w.lo})
 		}
 	}
+	ws.all = left
 }
 
 // note remembers what has been hidden.
@@ -77,7 +75,7 @@ func (ws *windows) note(w window) {
 
 // noted tells whether what is shown now was hidden not long ago.
 func (ws *windows) noted(lo, hi, off uint64) bool {
-	return slices.ContainsFunc(ws.recent[:], func(w window) bool { return w.lo <= lo && hi <= w.hi && w.same(lo, off) })
+	return slices.ContainsFunc(ws.recent[:], func(w window) bool { return w.contains(lo, hi) && w.same(lo, off) })
 }
 
 // add makes a window of a range that the host maps and that is registered. It returns one that must go for it, or an empty one.
@@ -93,12 +91,12 @@ func (ws *windows) add(w window) (old window) {
 // canBeWindow tells whether memory with these rights may be in a window.
 func (as *addressSpace) canBeWindow(lo, hi uint64, prot platform.Prot) bool {
 	const rights = platform.Read | platform.Write | platform.Exec
-	return as.p.pages.works() && prot&rights == platform.Read|platform.Write && as.place.lo <= lo && hi <= as.place.hi
+	return as.p.pages.works() && prot&rights == platform.Read|platform.Write && as.place.contains(lo, hi)
 }
 
 // showInWindow shows flat memory where windows are, and tells whether it did. mu is held.
 func (as *addressSpace) showInWindow(addr, length, off uint64, prot platform.Prot) bool {
-	if len(as.windows.all) == 0 || !as.canBeWindow(addr, addr+length, prot) || !as.windows.has(addr, addr+length, off, true) {
+	if !as.canBeWindow(addr, addr+length, prot) || !as.windows.has(addr, addr+length, off, true) {
 		return false
 	}
 	// What the flat memory has no page for yet is mapped instead, and so is what is there in part.
@@ -155,12 +153,5 @@ func (as *addressSpace) showLost(addr uint64) bool {
 	as.mu.Lock()
 	defer as.mu.Unlock()
 	m, ok := as.maps.At(addr)
-	if !ok || as.moved.Load() || as.turn.Load() != as || !as.p.pages.works() {
-		return false
-	}
-	if e := as.p.pages.show(addr, pageSize); e == 0 || e == unix.EEXIST {
-		return true
-	}
-	as.windows.cut(addr, addr+pageSize)
-	return hostMap(addr, pageSize, uintptr(shown.HostProt(m.Prot)), unix.MAP_SHARED|unix.MAP_FIXED, as.p.memFD, m.Off) == 0
+	return ok && !as.moved.Load() && as.turn.Load() == as && as.p.pages.works() && as.hostShow(addr, pageSize, m.Off, m.Prot) == 0
 }

@@ -70,7 +70,7 @@ static void fill(arena *a, int lo, int hi) {
 	}
 }
 
-static void step(arena *a, int n) {
+static void step(arena *a) {
 	// Few ranges, so that each is there again and again.
 	static const int ranges[][2] = {{0, 1}, {0, 8}, {8, 12}, {8, 24}, {16, 17}, {0, PAGES}, {20, 44}, {30, 31}};
 	const int *r = ranges[next(&a->seed) % 8];
@@ -139,7 +139,7 @@ static void child(arena *a) {
 		look(a, 0, PAGES, "fork, in the child");
 		fill(a, 0, PAGES);
 		for (int i = 0; i < 4; i++)
-			step(a, i);
+			step(a);
 		look(a, 0, PAGES, "all, in the child");
 		_exit(wrong != 0);
 	}
@@ -158,7 +158,7 @@ static void *thread(void *arg) {
 	arena *a = arg;
 	long until = now_ns() + millis * 1000000L;
 	for (int n = 0; n < 200 || now_ns() < until; n++) {
-		step(a, n);
+		step(a);
 		if (n % 100 == 99)
 			child(a);
 		if (n % 256 == 255)

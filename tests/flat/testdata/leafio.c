@@ -12,7 +12,6 @@ CHECKED("checked_read", "mov $0,%eax\nsyscall\n");
 CHECKED("checked_write", "mov $1,%eax\nsyscall\n");
 CHECKED("checked_mask", "mov $14,%eax\nsyscall\n");
 
-typedef long call(long, long *, long *);
 // EXPECT makes a call and compares what it returns.
 #define EXPECT(call, want, ...)                                                           \
 	do {                                                                              \
