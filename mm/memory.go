@@ -120,7 +120,7 @@ func (m *Memory) mapAll(fd int, space uint64) error {
 	}
 	m.size, m.frames = space, int(space/PageSize)
 	var err error
-	m.lin, err = unix.Mmap(fd, 0, int(space), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_NORESERVE)
+	m.lin, err = mapLinear(fd, uintptr(space))
 	if err != nil {
 		return fmt.Errorf("mapping the memfd: %w", err)
 	}
@@ -148,7 +148,7 @@ func (m *Memory) mapAll(fd int, space uint64) error {
 
 func (m *Memory) unmapAll() {
 	if m.lin != nil {
-		_ = unix.Munmap(m.lin)
+		_ = unmapLinear(m.lin)
 		m.lin = nil
 	}
 	unmapArray(m.refs)

@@ -35,6 +35,29 @@ func unmapArray[T any](a []T) {
 	_ = unix.Munmap(unsafe.Slice((*byte)(unsafe.Pointer(&a[0])), size))
 }
 
+// mapLinear maps a file so that its blocks can be large pages of the host: at an address as aligned as they are.
+func mapLinear(fd int, size uintptr) ([]byte, error) {
+	const align = blockPages << PageShift
+	room, err := unix.MmapPtr(-1, 0, nil, size+align, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
+	if err != nil {
+		return nil, err
+	}
+	before := -uintptr(room) % align
+	p, err := unix.MmapPtr(fd, 0, unsafe.Add(room, before), size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_NORESERVE|unix.MAP_FIXED)
+	if err != nil {
+		_ = unix.MunmapPtr(room, size+align)
+		return nil, err
+	}
+	if before > 0 {
+		_ = unix.MunmapPtr(room, before)
+	}
+	_ = unix.MunmapPtr(unsafe.Add(p, size), align-before)
+	return unsafe.Slice((*byte)(p), size), nil
+}
+
+// unmapLinear undoes mapLinear.
+func unmapLinear(lin []byte) error { return unix.MunmapPtr(unsafe.Pointer(&lin[0]), uintptr(len(lin))) }
+
 // table is a page table of any level.
 type table [512]uint64
 
