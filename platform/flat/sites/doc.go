@@ -12,6 +12,7 @@
 //	lea   resume(%rip), %rcx    SYSCALL leaves its return address in RCX too: free to use
 //	jmp   *%gs:LeaveSlot
 //	resume:                     or, when nothing from after the site was moved, the site's next instruction
+//	lea   site+2(%rip), %rcx
 //	[instructions moved from after the site]
 //	jmp   back
 //

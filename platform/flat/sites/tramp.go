@@ -82,6 +82,11 @@ func (p *planner) assemble(before, after int) *assembler {
 	a.pos(site)
 	a.b = append(a.b, 0x65, 0xff, 0x24, 0x25)
 	a.b = binary.LittleEndian.AppendUint32(a.b, LeaveSlot)
+	if after > 0 {
+		// Where a call is answered in the guest nobody else does that.
+		a.pos(site + 2)
+		a.relative(site+2, 0x48, 0x8d, 0x0d)
+	}
 	for _, i := range p.after[:after] {
 		a.copyOf(p, i)
 	}
