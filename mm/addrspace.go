@@ -19,9 +19,11 @@ type AddressSpace struct {
 	m      *Memory
 	plat   platform.Platform
 	pas    platform.AddressSpace
-	lo, hi uint64 // what the platform can show
-	area   extent // where memory is placed that asks for no place
-	placed extent // what the platform gave to this address space for it, if it gives any
+	lo, hi uint64        // what the platform can show
+	area   extent        // where memory is placed that asks for no place
+	placed extent        // what the platform gave to this address space for it, if it gives any
+	random uint64        // of which the addresses are made that are random and do not matter to others
+	heir   platform.Heir // pas, if something may be left there of an earlier program
 	users  atomic.Int32
 	limits atomic.Pointer[func(int) uint64]
 	capab  atomic.Pointer[func() bool]
@@ -37,6 +39,7 @@ type AddressSpace struct {
 	tables  int64
 	regions btree.Map[uint64, *region] // by start
 	resvs   [2]btree.Map[uint64, *placed]
+	kept    extent // what is left of an earlier program there is to be looked at later
 	scratch [blockPages]Frame
 	runs    [8]frameRun // what an munmap takes away
 	err     error       // of a platform call that could not be reported
@@ -79,7 +82,8 @@ func newAddressSpace(m *Memory, p platform.Platform, pas platform.AddressSpace) 
 			return nil, fmt.Errorf("address space of platform %s: %w", p.Name(), err)
 		}
 	}
-	as := &AddressSpace{m: m, plat: p, pas: pas}
+	as := &AddressSpace{m: m, plat: p, pas: pas, random: rand.Uint64()}
+	as.heir, _ = pas.(platform.Heir)
 	as.lo, as.hi = p.Range()
 	if as.lo < arch.MinAddr {
 		as.lo = arch.MinAddr
@@ -104,11 +108,11 @@ func newAddressSpace(m *Memory, p platform.Platform, pas platform.AddressSpace) 
 
 // PickLayout chooses where mmap places things, for a new program with the given
 // stack limit: top-down below the stack, or bottom-up as it was in old times. The platform may
-// have a place for it.
-func (as *AddressSpace) PickLayout(stackLimit uint64, randomize, legacy bool) {
+// have a place for it, perhaps one that has had the same program before (platform.Placer).
+func (as *AddressSpace) PickLayout(stackLimit uint64, randomize, legacy bool, program uint64) {
 	if p, ok := as.pas.(platform.Placer); ok {
 		var own bool
-		if as.area.lo, as.area.hi, own = p.Place(); own {
+		if as.area.lo, as.area.hi, as.random, own = p.Place(program); own {
 			as.placed = as.area
 		}
 	}
@@ -128,6 +132,9 @@ func (as *AddressSpace) Placed(addr, n uint64) bool {
 // this address space.
 func (as *AddressSpace) Area() (lo, hi uint64) { return as.area.lo, as.area.hi }
 
+// Random is what a random address is to be made of at which a program's file is mapped; PickLayout chose it.
+func (as *AddressSpace) Random() uint64 { return as.random >> 28 }
+
 // StackRandom is how far below the end of the area the stack may begin at random: as on Linux, but near in a small area, so that
 // libraries are in reach of its end.
 func (as *AddressSpace) StackRandom() uint64 {
@@ -142,7 +149,7 @@ func (as *AddressSpace) pickLayout(stackLimit uint64, randomize, legacy bool) {
 	defer as.mu.Unlock()
 	var rnd uint64
 	if randomize {
-		rnd = rand.Uint64N(1<<28) << PageShift
+		rnd = as.random % (1 << 28) << PageShift
 	}
 	size := as.area.hi - as.area.lo
 	if size > 1<<40 {

@@ -16,6 +16,7 @@ type want struct {
 	access platform.Access
 	force  bool // ptrace: rights do not matter, a private copy does
 	kernel bool // for the sentry's own access: the platform need not be told
+	whole  bool // all that the file has in memory, as for a program
 }
 
 // needPage says that a page of c must be read in, with no lock held.
@@ -280,19 +281,25 @@ func (as *AddressSpace) ShowProgram(lo, hi uint64) {
 		if t, _ := as.leaf(r.start); t != nil && t[pageIdx(r.start)]&pteShown != 0 {
 			continue // with the end of it, which had to be cleared
 		}
-		for a := r.start; a < r.end; a = (a | leafMask) + 1 {
-			var need needPage
-			if as.faultLocked(a, w, &need) == errNeedPage {
-				held = append(held, need.file)
-			}
-			if r.prot&platform.Write != 0 || r.end-r.start > largeText {
-				break // what is only read is shown to its end
-			}
-		}
+		as.showRegion(r, w, &held)
 	}
 	as.noteRSS()
 	as.mu.Unlock()
 	release(held)
+}
+
+// showRegion brings in what a region begins with, or all of it if it is only read, as far as that takes no input. What is to be released
+// without mu is appended to held.
+func (as *AddressSpace) showRegion(r *region, w want, held *[]*MapFile) {
+	for a := r.start; a < r.end; a = (a | leafMask) + 1 {
+		var need needPage
+		if as.faultLocked(a, w, &need) == errNeedPage {
+			*held = append(*held, need.file)
+		}
+		if r.prot&platform.Write != 0 || r.end-r.start > largeText {
+			break // what is only read is shown to its end
+		}
+	}
 }
 
 // largeText is how large the text of a program, or what it only reads, may be to be shown whole.
@@ -528,7 +535,7 @@ func (as *AddressSpace) faultFile(r *region, t *table, addr uint64, w want, need
 	idx := r.fileIdx(addr)
 	private := !r.shared && w.access == platform.AccessWrite
 	first := 2 * minPageRun
-	program := as.program(r)
+	program := w.whole || as.program(r)
 	if program {
 		first = blockPages
 	} else if c.backing == nil && !c.anon {

@@ -188,6 +188,12 @@ func (m *Memory) Size() int64 { return int64(m.size) }
 // Limit is how many bytes guests may use.
 func (m *Memory) Limit() int64 { return m.limit * PageSize }
 
+// OfFile tells whether the page at off is one of a file's. Somebody must hold the frame.
+func (m *Memory) OfFile(off uint64) bool {
+	k := m.kinds[off>>PageShift]
+	return k == uint8(kindFile) || k == uint8(kindShmem)
+}
+
 // Linear is all of the memory, mapped here. Reading a frame that nobody holds gives it a page.
 func (m *Memory) Linear() []byte { return m.lin }
 

@@ -27,6 +27,7 @@ type request struct {
 	hint, n uint64
 	flags   int
 	below   uint64
+	keep    bool
 }
 
 // MMap is mmap(2). When it succeeds, o.File is mm's.
@@ -38,7 +39,13 @@ func (as *AddressSpace) MMap(o MMapOpts) (usermem.Addr, error) {
 	own := q.r.file
 	var dead []*MapFile
 	as.mu.Lock()
+	keeping := as.kept.hi != 0
 	addr, err := as.mmapLocked(&q, &dead)
+	if err == nil && !keeping && !o.Keep {
+		as.showKept(addr, addr+q.n, &dead)
+	} else if err != nil && !keeping {
+		as.settle()
+	}
 	locked := err == nil && q.r.flags&(flagLocked|flagLockOnFault) == flagLocked
 	as.mu.Unlock()
 	release(dead)
@@ -183,7 +190,7 @@ func (as *AddressSpace) check(o *MMapOpts) (request, error) {
 	if r.prot&platform.Write != 0 && !r.shared && r.flags&flagNoReserve == 0 || r.shared && o.File == nil && r.flags&flagNoReserve == 0 {
 		r.flags |= flagAccount
 	}
-	return request{r: r, hint: uint64(o.Addr), n: n, flags: fl, below: uint64(o.Below)}, nil
+	return request{r: r, hint: uint64(o.Addr), n: n, flags: fl, below: uint64(o.Below), keep: o.Keep}, nil
 }
 
 // sharedAnon is a file for MAP_SHARED|MAP_ANONYMOUS; dev is the device it was
@@ -249,6 +256,9 @@ func (as *AddressSpace) mmapLocked(q *request, dead *[]*MapFile) (uint64, error)
 		if denied {
 			return 0, unix.EPERM
 		}
+	}
+	if q.keep || r.file != nil && !r.shared && r.prot&platform.Write == 0 {
+		as.keep(addr, addr+n)
 	}
 	if freed > 0 {
 		if err := as.unmapLocked(addr, addr+n, dead); err != nil {

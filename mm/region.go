@@ -172,8 +172,19 @@ func (as *AddressSpace) insert(r *region) error {
 	return nil
 }
 
-// reserve tells the platform, if it wants to know, that there will be memory in a range.
+// reserve is called before there is memory in a range: what somebody else has left there is taken away.
 func (as *AddressSpace) reserve(lo, hi uint64) error {
+	if err := as.claim(lo, hi); err != nil {
+		return err
+	}
+	if as.heir != nil && as.heir.Left(lo, hi) && (as.kept.lo > lo || hi > as.kept.hi) {
+		as.heir.Settle(lo, hi)
+	}
+	return nil
+}
+
+// claim tells the platform, if it wants to know, that there will be memory in a range.
+func (as *AddressSpace) claim(lo, hi uint64) error {
 	if as.placed.lo <= lo && hi <= as.placed.hi {
 		return nil
 	}

@@ -145,6 +145,8 @@ type MMapOpts struct {
 	Stack bool
 	// Below limits where the address may be chosen, when not zero.
 	Below usermem.Addr
+	// Keep begins the mapping of a program in this range, in pieces; Settle ends it.
+	Keep bool
 }
 
 // SpecialOpts describe a mapping that the kernel makes (vDSO, vvar). The pages

@@ -83,11 +83,25 @@ type AddressSpace interface {
 // A Placer is an AddressSpace of a platform on which processes share addresses.
 type Placer interface {
 	// Place is the part of the platform's range in which a new program's memory is best put, and the same at every call; what
-	// is mapped elsewhere works, perhaps more slowly. If own is not set, other processes may have memory there too.
-	Place() (lo, hi uint64, own bool)
+	// is mapped elsewhere works, perhaps more slowly. If own is not set, other processes may have memory there too. program is the same
+	// number for programs that probably map the same. Where libraries and a program that has no address of its own are put there is to
+	// depend on random only, which is the same for all programs that have the place one after the other.
+	Place(program uint64) (lo, hi, random uint64, own bool)
 	// Reserve must be told of every range outside of a Place of its own that the process will have memory in, before its code
 	// runs next: another process may show something there.
 	Reserve(lo, hi uint64) error
+}
+
+// An Heir is an AddressSpace in which what an ended program had, text mostly, may still be mapped where the new one has nothing, so that
+// one that maps the same again need not pay for it. The contract of AddressSpace holds for ranges that have been settled.
+type Heir interface {
+	// Left tells whether anything is left in [lo, hi).
+	Left(lo, hi uint64) bool
+	// Keep lets what is left in [lo, hi) stay, until Settle, even when an Unmap takes away what the program itself has there.
+	Keep(lo, hi uint64)
+	// Settle takes away what is left in [lo, hi), but for what Map has shown in the same way since. It must be called before the program
+	// may use memory there.
+	Settle(lo, hi uint64)
 }
 
 // A Forker is an AddressSpace that can let the child of a fork have its addresses until it execs, sleeps or takes long, and

@@ -22,7 +22,7 @@ func (b *booter) newPlatform(vdso *ptrace.VDSO) (vdsoPlatform, []sandbox.Rule, s
 	if err != nil || b.config.Platform != "flat" {
 		return stubs, nil, sandbox.Text{}, err
 	}
-	p, err := flat.New(flat.Options{Memory: b.mem.File(), Linear: b.mem.Linear(), Stubs: stubs, VDSO: stubs.VDSO(), NoRewrite: b.config.NoRewrite,
+	p, err := flat.New(flat.Options{Memory: b.mem.File(), Linear: b.mem.Linear(), OfFile: b.mem.OfFile, Stubs: stubs, VDSO: stubs.VDSO(), NoRewrite: b.config.NoRewrite,
 		Interception: b.config.Interception, OnMove: func(why string) {
 			b.log.Debug("a process moves to a stub", "why", why)
 		}})

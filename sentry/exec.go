@@ -238,11 +238,17 @@ func (t *Task) prepareExec(a *ExecArgs) (_ *program, err error) {
 		pers &^= clearOnSetID
 	}
 	random := pers&addrNoRandomize == 0
-	pr.as.PickLayout(stackLimit, random, pers&addrCompatLayout != 0 || stackLimit == unix.RLIM_INFINITY)
+	pr.as.PickLayout(stackLimit, random, pers&addrCompatLayout != 0 || stackLimit == unix.RLIM_INFINITY, number(pr.file))
 	if err := t.k.loadProgram(t, pr, a.Name, argv, a.Envv, random); err != nil {
 		return nil, err
 	}
 	return pr, nil
+}
+
+// number is the same for execs of the same file.
+func number(f *vfs.File) uint64 {
+	i := f.Inode()
+	return (i.SB.Dev<<40 | i.SB.Dev>>24) ^ i.Ino
 }
 
 // loadProgram maps pr.file and its stack into pr.as.

@@ -186,7 +186,7 @@ func (k *Kernel) Start(a InitArgs) (_ *Process, err error) {
 	pr.as = as
 	as.SetLimits(func(r int) uint64 { return p.Limit(r).Cur })
 	as.SetCapable(t.mmCapable())
-	as.PickLayout(stackLimit, true, stackLimit == unix.RLIM_INFINITY)
+	as.PickLayout(stackLimit, true, stackLimit == unix.RLIM_INFINITY, number(pr.file))
 	if err = k.loadProgram(ctx, pr, a.Path, argv, a.Envv, true); err != nil {
 		return bad(err)
 	}

@@ -2,6 +2,7 @@ package flat
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -25,19 +26,16 @@ type addressSpace struct {
 }
 
 // Place is the range in which memory is best put. It is asked once, for a new program.
-func (as *addressSpace) Place() (lo, hi uint64, own bool) {
+func (as *addressSpace) Place(program uint64) (lo, hi, random uint64, own bool) {
 	as.mu.Lock()
 	defer as.mu.Unlock()
-	if as.place.hi == 0 {
-		var ok bool
-		if as.place, ok = as.p.places.take(as.home); !ok {
-			// There are too many processes: it gets what is free among the low addresses, or moves.
-			as.crowded = true
-			rlo, _ := as.p.Range()
-			return rlo, placesLo, false
-		}
+	if as.place.hi == 0 && !as.p.places.take(as.home, program) {
+		// There are too many processes: it gets what is free among the low addresses, or moves.
+		as.crowded = true
+		rlo, _ := as.p.Range()
+		return rlo, placesLo, rand.Uint64(), false
 	}
-	return as.place.lo + margin, as.place.hi - margin, true
+	return as.place.lo + margin, as.place.hi - margin, as.random, true
 }
 
 // Reserve implements platform.Placer: the range becomes this process's own, or the process moves, before it runs on what another
@@ -56,10 +54,13 @@ func (as *addressSpace) Reserve(lo, hi uint64) error {
 		why = "too many processes"
 	case as.place.hi == 0:
 		why = "a fork"
-	case len(as.contexts) == 0 && len(as.stack) == 1:
-		// Nothing runs here yet: it may have them when who has them sleeps.
+	case len(as.contexts) <= 1 && len(as.stack) == 1:
+		// Nothing runs here now but the caller: it may have them when who has them sleeps.
+		if as.turn.Load() == as {
+			as.host = as.maps.Clone()
+			as.turn.Store(nil)
+		}
 		as.missing = append(as.missing, span{lo, hi})
-		as.turn.Store(nil)
 		return nil
 	}
 	return as.move(why)
@@ -119,14 +120,21 @@ func (as *addressSpace) Map(addr, length, off uint64, prot platform.Prot) error 
 	if e != 0 {
 		return fmt.Errorf("host mapping %#x+%#x: %w", addr, length, e)
 	}
-	as.restore(addr, addr+length, false)
 	as.maps.Map(addr, addr+length, off, prot)
 	as.rewriteAhead(addr, length, off, prot)
 	return nil
 }
 
-// hostShow has the host show flat memory.
+// hostShow has the host show flat memory. What was rewritten there is forgotten.
 func (as *addressSpace) hostShow(addr, length, off uint64, prot platform.Prot) unix.Errno {
+	if as.left.some.Load() {
+		return as.showRest(addr, length, off, prot)
+	}
+	return as.hostShowAll(addr, length, off, prot)
+}
+
+// hostShowAll is hostShow where nothing is left that could be what is to be shown.
+func (as *addressSpace) hostShowAll(addr, length, off uint64, prot platform.Prot) unix.Errno {
 	if as.showInWindow(addr, length, off, prot) {
 		return 0
 	}
@@ -137,6 +145,8 @@ func (as *addressSpace) hostShow(addr, length, off uint64, prot platform.Prot) u
 	}
 	e := hostMap(addr, length, uintptr(shown.HostProt(prot)), flags, as.p.memFD, off)
 	if e == 0 {
+		as.left.cut(addr, addr+length)
+		as.restore(addr, addr+length, false)
 		as.makeWindow(addr, length, off, prot)
 	}
 	return e
@@ -173,6 +183,9 @@ func (as *addressSpace) Unmap(addr, length uint64) error {
 	if len(parts) == 0 {
 		return nil
 	}
+	if as.left.some.Load() {
+		parts = as.left.without(parts)
+	}
 	for _, p := range parts {
 		if m, ok := as.maps.At(p.lo); ok && p.hi <= m.End && as.canBeWindow(p.lo, p.hi, m.Prot) {
 			as.windows.note(window{p, m.Off})
@@ -180,8 +193,8 @@ func (as *addressSpace) Unmap(addr, length uint64) error {
 		if e := as.hide(p.lo, p.hi); e != 0 {
 			return fmt.Errorf("host munmap %#x+%#x: %w", p.lo, p.hi-p.lo, e)
 		}
+		as.restore(p.lo, p.hi, false)
 	}
-	as.restore(addr, addr+length, false)
 	as.maps.Unmap(addr, addr+length)
 	return nil
 }
@@ -201,6 +214,7 @@ func (as *addressSpace) Protect(addr, length uint64, prot platform.Prot) error {
 		return nil
 	}
 	as.restore(addr, addr+length, true)
+	as.left.cut(addr, addr+length)
 	as.windows.cut(addr, addr+length)
 	if e := hostProtect(addr, length, uintptr(shown.HostProt(prot))); e != 0 {
 		return fmt.Errorf("host mprotect %#x+%#x: %w", addr, length, e)
@@ -258,15 +272,13 @@ func (as *addressSpace) Release() {
 		}
 	}
 	if last {
-		// All of it is in ranges of the family's own, which are unmapped whole: that is one call and one flush of TLBs for what may be
-		// many mappings.
-		as.p.places.release(as.home, as.forget)
-		as.p.wakeAcquirers(true)
+		as.p.places.release(as, !as.moved.Load() && as.turn.Load() == as)
 	}
 }
 
 // hide takes guest memory away. Outside of places nothing but a mapping keeps the sentry from putting something of its own there.
 func (as *addressSpace) hide(lo, hi uint64) unix.Errno {
+	as.left.cut(lo, hi)
 	if as.place.contains(lo, hi) {
 		if as.hideInWindow(lo, hi) {
 			return 0
@@ -280,12 +292,11 @@ func (as *addressSpace) hide(lo, hi uint64) unix.Errno {
 // clear unmaps everything from the sentry's process. mu is held.
 func (as *addressSpace) clear() {
 	as.closeWindows()
-	as.maps.Scan(func(lo uint64, m shown.Mapping) bool {
-		if e := as.hide(lo, m.End); e != 0 {
-			panic(fmt.Sprintf("flat: munmap of a guest's memory: %v", e))
+	for _, shows := range []*shown.Map{&as.maps, &as.left.maps} {
+		for _, s := range shows.Spans() {
+			as.mustHide(s.Lo, s.Hi)
 		}
-		return true
-	})
+	}
 	for _, z := range as.rw.zones {
 		if n := uint64(len(z.frames)); n > 0 {
 			if e := hostUnmap(z.lo, n*pageSize); e != 0 {
@@ -299,12 +310,10 @@ func (as *addressSpace) clear() {
 // forget gives back what is shown nowhere any more. mu is held.
 func (as *addressSpace) forget() {
 	as.maps.Clear()
+	as.left.clear()
 	as.windows = windows{}
-	as.dropText()
+	as.rw.drop(as.p.text)
 	as.rw.copies, as.rw.cont, as.rw.text, as.rw.noted = nil, nil, nil, span{}
-	for _, z := range as.rw.zones {
-		z.frames = nil // the slots stay: a thread may yet be found there
-	}
 }
 
 // move takes the address space to a stub, for good. Contexts that run guest code have to leave it, and go on there. mu is held.
@@ -330,7 +339,7 @@ func (as *addressSpace) move(why string) error {
 	}
 	if len(as.stack) == 0 {
 		as.p.places.abandon(as.home)
-		as.p.wakeAcquirers(true)
+		as.p.wakeAcquirers()
 	}
 	return nil
 }

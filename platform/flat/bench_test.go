@@ -18,7 +18,7 @@ func guestAt(t testing.TB, p *Platform, mem *os.File, code []byte) (platform.Add
 	as, err := p.NewAddressSpace()
 	require.NoError(t, err)
 	t.Cleanup(as.Release)
-	lo, _, _ := as.(platform.Placer).Place()
+	lo, _, _, _ := as.(platform.Placer).Place(0)
 	require.NoError(t, as.Map(lo, 4096, 4096, platform.Read|platform.Exec|platform.Private))
 	require.NoError(t, as.Map(lo+0x10000, 4096, 8192, platform.Read|platform.Write))
 	st := &arch.State{}

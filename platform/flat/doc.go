@@ -54,9 +54,10 @@
 // # Addresses
 //
 // All processes share the sentry's, and what the host maps there is a cache of what package mm says, page by page where a program changes the same
-// mappings again and again (windows.go). A program gets a place of its own at exec; who has the addresses of another one (the child of a fork, a second
-// program linked at the same address) takes turns with it (turns.go) or moves.
+// mappings again and again (windows.go). A program gets a place of its own at exec, the one that it had before if that is free, where its text still is
+// (leftovers.go); who has the addresses of another one (the child of a fork, a second program linked at the same address) takes turns with it
+// (turns.go) or moves.
 //
-// Lock order: Platform.acquiring, home.mu, then places.mu, busyPages.mu or Platform.mu; the stubs' locks are inside all. The mu of two homes is never waited for: who
+// Lock order: Platform.acquiring, home.mu, then places.mu, busyPages.mu or Platform.mu, then textMemory.mu; the stubs' locks are inside all. The mu of two homes is never waited for: who
 // wants the addresses of another home tries its lock.
 package flat

@@ -19,6 +19,8 @@ type Options struct {
 	Memory *os.File
 	// Linear is all of it, mapped here. It is only read.
 	Linear []byte
+	// OfFile tells whether a page of it that is shown is one of a file's.
+	OfFile func(off uint64) bool
 	// Stubs is the platform that processes move to. The flat platform closes it.
 	Stubs platform.Platform
 	// VDSO is the host's vDSO, where it is in this process and in stubs, or 0.
@@ -50,28 +52,27 @@ type Platform struct {
 	moves, rewritten atomic.Int64
 	o                Options
 
-	mu sync.Mutex
-	// Closed when a context goes to sleep, and when addresses become free; nil while nobody has asked.
-	slept, released chan struct{}
-	places          places
+	mu     sync.Mutex
+	given  chan struct{} // see nextLook; nil while nobody has asked
+	places places
 }
 
 // New makes the platform, for the rest of the process's life: signal handlers stay. It must be called before the
 // process confines itself; HostSyscalls and Text say what the filter must be, before guest code runs. The error says what the
 // host lacks.
 func New(o Options) (*Platform, error) {
-	if o.Memory == nil || o.Linear == nil || o.Stubs == nil {
+	if o.Memory == nil || o.Linear == nil || o.OfFile == nil || o.Stubs == nil {
 		return nil, errors.New("flat: no flat memory, or no platform below")
 	}
 	p := &Platform{memFD: o.Memory.Fd(), stubs: o.Stubs, o: o, cpus: runtime.NumCPU()}
 	if err := p.probe(); err != nil {
 		return nil, fmt.Errorf("flat: %w", err)
 	}
-	p.places.init()
 	var err error
 	if p.text, err = newTextMemory(); err != nil {
 		return nil, fmt.Errorf("flat: %w", err)
 	}
+	p.places.init(p.text)
 	p.pages = newPages()
 	return p, nil
 }

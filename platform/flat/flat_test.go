@@ -22,7 +22,7 @@ func newPlatform(t testing.TB, mem *os.File) *Platform {
 	linear, err := unix.Mmap(int(mem.Fd()), 0, int(st.Size()), unix.PROT_READ, unix.MAP_SHARED)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, unix.Munmap(linear)) })
-	p, err := New(Options{Memory: mem, Linear: linear, Stubs: stubs})
+	p, err := New(Options{Memory: mem, Linear: linear, OfFile: func(off uint64) bool { return off != 8192 }, Stubs: stubs})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, p.Close()) })
 	return p

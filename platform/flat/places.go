@@ -9,6 +9,8 @@ import (
 
 	"github.com/tidwall/btree"
 	"golang.org/x/sys/unix"
+
+	"gosv.dev/platform/shown"
 )
 
 // Processes share the sentry's addresses. Each that begins with an exec gets a range of its own, in which its memory is placed
@@ -47,23 +49,29 @@ func (s span) mustUnmap() {
 
 // places knows which addresses of the process belong to whom.
 type places struct {
+	text  *textMemory
 	mu    sync.Mutex
 	free  []place // in no order, those last that were given back last
 	taken btree.Map[uint64, taken]
+	left  shown.Map // what programs have left outside of places, in ranges that are taken by nobody
 }
 
 // place is one that can be taken.
 type place struct {
-	at    uint64
-	known bool // it was taken before: the sentry has nothing there
+	at              uint64
+	known           bool   // it was taken before: the sentry has nothing there
+	program, random uint64 // of the home that had it last, if left is not empty
+	left            shown.Map
+	rw              rewritten
 }
 
 type taken struct {
 	hi uint64
-	by *home
+	by *home // nil: there is only what a program has left
 }
 
-func (l *places) init() {
+func (l *places) init(text *textMemory) {
+	l.text = text
 	// The sentry's heap, and what the host's kernel finds room for, grow from where they are: not there, nor next to it.
 	own := sentryAddrs()
 	near := func(at uint64) bool {
@@ -77,22 +85,37 @@ func (l *places) init() {
 	rand.Shuffle(len(l.free), func(i, j int) { l.free[i], l.free[j] = l.free[j], l.free[i] })
 }
 
-// take gives h a place, if there is one.
-func (l *places) take(h *home) (span, bool) {
+// take gives h a place for a program, if there is one: the one that it had before, or else one in which nothing is left.
+func (l *places) take(h *home, program uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for n := len(l.free); n > 0; n = len(l.free) {
-		p := l.free[n-1]
-		at := p.at
-		l.free = l.free[:n-1]
+	for len(l.free) > 0 {
+		best := -1
+		for i := range l.free {
+			if p := &l.free[i]; p.program == program && p.left.Len() != 0 {
+				best = i
+			}
+		}
+		for i := len(l.free) - 1; best < 0 && i >= 0; i-- {
+			if l.free[i].left.Len() == 0 {
+				best = i
+			}
+		}
+		best = max(best, 0)
+		p := l.free[best]
+		l.free = slices.Delete(l.free, best, best+1)
 		// To ask the host costs two calls, and an interrupt of the other processors.
-		if !p.known && !hostFree(at, placeSize) || l.overlaps(at, at+placeSize) {
+		if !p.known && !hostFree(p.at, placeSize) || l.overlaps(p.at, p.at+placeSize) {
 			continue // the sentry itself has something there
 		}
-		l.taken.Set(at, taken{at + placeSize, h})
-		return span{at, at + placeSize}, true
+		if p.program != program {
+			l.discard(&p)
+		}
+		l.taken.Set(p.at, taken{p.at + placeSize, h})
+		h.inherit(&p, program)
+		return true
 	}
-	return span{}, false
+	return false
 }
 
 // overlaps tells whether anybody has a part of [lo, hi). mu is held.
@@ -105,7 +128,7 @@ func (l *places) overlaps(lo, hi uint64) bool {
 	return found
 }
 
-// claim makes [lo, hi) h's own. False if a part of it is somebody else's, or the sentry's.
+// claim makes [lo, hi) h's own, whose mu is held. False if a part of it is somebody else's, or the sentry's.
 func (l *places) claim(h *home, lo, hi uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -115,15 +138,16 @@ func (l *places) claim(h *home, lo, hi uint64) bool {
 		if t.hi <= lo {
 			return false
 		}
-		if t.by != h {
-			ok = false
-			return false
-		}
+		ok = t.by == h || t.by == nil
 		mine = append(mine, span{at, t.hi})
-		return true
+		return ok
 	})
 	if !ok {
 		return false
+	}
+	h.outside.Store(true)
+	for i := range mine {
+		mine[i] = l.adopt(h, mine[i], lo, hi)
 	}
 	// mine goes down; the gaps between must be free.
 	at := hi
@@ -160,7 +184,7 @@ func (l *places) rivals(h *home, lo, hi uint64) []*home {
 		if t.hi <= lo {
 			return false
 		}
-		if t.by != h && !slices.Contains(all, t.by) {
+		if t.by != h && t.by != nil && !slices.Contains(all, t.by) {
 			all = append(all, t.by)
 		}
 		return true
@@ -208,20 +232,51 @@ func (l *places) abandon(h *home) {
 	}
 }
 
-// release unmaps and gives back what h has, and calls gone in between. Nobody else can have the addresses meanwhile.
-func (l *places) release(h *home, gone func()) {
-	mine := l.has(h, 0, math.MaxUint64)
-	for _, m := range mine {
-		m.mustUnmap()
+// release gives back what an address space has that is the last of its home. What is left behind stays, if it shows what it should. Nobody else
+// can have the addresses meanwhile. as.mu is held.
+func (l *places) release(as *addressSpace, leave bool) {
+	h := as.home
+	// The place is the last: what is outside of it may have trampolines there, and somebody may wait for it.
+	for _, s := range l.has(h, 0, math.MaxUint64) {
+		if s == h.place {
+			continue
+		}
+		l.mu.Lock()
+		if l.left.Len() >= mostLeftOver {
+			l.discardElsewhere()
+		}
+		if leave && as.leaveSpan(s, &l.left) {
+			l.taken.Set(s.lo, taken{s.hi, nil})
+		} else {
+			s.mustUnmap()
+			l.taken.Delete(s.lo)
+		}
+		l.mu.Unlock()
 	}
-	gone()
+	as.p.wakeAcquirers()
+	if h.place.hi == 0 {
+		as.forget()
+		return
+	}
+	p := place{at: h.place.lo, known: true}
+	if leave {
+		p = as.leaveBehind()
+	} else {
+		h.place.mustUnmap()
+	}
+	as.forget()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, m := range mine {
-		l.taken.Delete(m.lo)
-		if m.hi-m.lo == placeSize && m.lo >= placesLo && m.hi <= placesHi && m.lo%placeSize == 0 {
-			l.free = append(l.free, place{m.lo, true})
+	l.taken.Delete(p.at)
+	l.free = append(l.free, p)
+	n, oldest := 0, 0
+	for i := len(l.free) - 1; i >= 0; i-- {
+		if l.free[i].left.Len() != 0 {
+			n, oldest = n+1, i
 		}
+	}
+	if n > mostLeft {
+		l.discard(&l.free[oldest])
 	}
 }
 

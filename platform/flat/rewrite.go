@@ -187,14 +187,10 @@ func (as *addressSpace) patch(z *zone, page uint64, patches []*sites.Patch) erro
 		as.p.text.give(frame)
 		return fmt.Errorf("mapping rewritten text: %w", e)
 	}
-	if rw.copies == nil {
-		rw.copies, rw.cont = map[uint64]*textCopy{}, map[uint64]uint64{}
-	}
 	c := rw.copies[page]
 	if c == nil {
 		c = &textCopy{}
-		rw.copies[page] = c
-		rw.noted.cover(page)
+		rw.add(page, c)
 	} else {
 		as.p.text.give(c.frame)
 	}
@@ -204,9 +200,7 @@ func (as *addressSpace) patch(z *zone, page uint64, patches []*sites.Patch) erro
 		if rw.text != nil {
 			patch.Apply(rw.code, rw.textLo)
 		}
-		for _, m := range slices.Backward(patch.Moves) {
-			rw.cont[m.Text] = m.Tramp // of several, the first: it does all
-		}
+		rw.moves(patch)
 	}
 	as.p.rewritten.Add(int64(len(done)))
 	return nil
@@ -232,37 +226,49 @@ func (as *addressSpace) restore(lo, hi uint64, remap bool) {
 			delete(rw.refused, site)
 		}
 	}
-	if len(rw.copies) == 0 {
-		return
+	rw.copiesIn(lo, hi, func(page uint64, c *textCopy) {
+		if m, ok := as.maps.At(page); ok && remap {
+			as.mustShow(page, m)
+		}
+		as.forgetCopy(page, c)
+	})
+}
+
+// mustShow maps the original of a rewritten page.
+func (as *addressSpace) mustShow(page uint64, m shown.Mapping) {
+	if e := hostMap(page, pageSize, uintptr(shown.HostProt(m.Prot)), unix.MAP_SHARED|unix.MAP_FIXED, as.p.memFD, m.Off); e != 0 {
+		panic(fmt.Sprintf("flat: mapping original text: %v", e))
 	}
-	one := func(page uint64, c *textCopy) {
-		if remap {
-			if m, ok := as.maps.At(page); ok {
-				if e := hostMap(page, pageSize, uintptr(shown.HostProt(m.Prot)), unix.MAP_SHARED|unix.MAP_FIXED, as.p.memFD, m.Off); e != 0 {
-					panic(fmt.Sprintf("flat: mapping original text: %v", e))
-				}
-			}
+}
+
+// forgetCopy is called when a rewritten page is shown no more. mu is held.
+func (as *addressSpace) forgetCopy(page uint64, c *textCopy) {
+	for _, p := range c.patches {
+		for _, m := range p.Moves {
+			delete(as.rw.cont, m.Text)
 		}
-		for _, p := range c.patches {
-			for _, m := range p.Moves {
-				delete(rw.cont, m.Text)
-			}
-		}
-		delete(rw.copies, page)
-		as.textGen.Add(1)
-		as.p.text.give(c.frame)
+	}
+	delete(as.rw.copies, page)
+	as.textGen.Add(1)
+	as.p.text.give(c.frame)
+}
+
+// copiesIn calls f, which may forget it, for each rewritten page in [lo, hi).
+func (rw *rewritten) copiesIn(lo, hi uint64, f func(page uint64, c *textCopy)) {
+	if len(rw.copies) == 0 || !rw.noted.overlaps(lo, hi) {
+		return
 	}
 	if (hi-lo)/pageSize < uint64(len(rw.copies)) {
 		for page := lo; page < hi; page += pageSize {
 			if c := rw.copies[page]; c != nil {
-				one(page, c)
+				f(page, c)
 			}
 		}
 		return
 	}
 	for page, c := range rw.copies {
 		if lo <= page && page < hi {
-			one(page, c)
+			f(page, c)
 		}
 	}
 }
@@ -288,6 +294,9 @@ func (as *addressSpace) freeSlot(site uint64) (*zone, uint64) {
 	try := func(lo, hi uint64, own bool) *zone {
 		z := &zone{lo: lo, hi: hi}
 		if !near(z) || as.inZones(lo, hi) || !own && !as.p.places.claim(as.home, lo, hi) {
+			return nil
+		}
+		if as.settle(lo, hi) != 0 {
 			return nil
 		}
 		rw.zones = append(rw.zones, z)
@@ -372,14 +381,38 @@ func (as *addressSpace) goOn(addr uint64) uint64 {
 	return addr
 }
 
-// dropText gives the memory of copies and trampolines back. Nothing of it is shown any more. mu is held.
-func (as *addressSpace) dropText() {
-	for _, c := range as.rw.copies {
-		as.p.text.give(c.frame)
+// add takes in a rewritten page.
+func (rw *rewritten) add(page uint64, c *textCopy) {
+	if rw.copies == nil {
+		rw.copies, rw.cont = map[uint64]*textCopy{}, map[uint64]uint64{}
 	}
-	for _, z := range as.rw.zones {
-		for _, f := range z.frames {
-			as.p.text.give(f)
-		}
+	rw.copies[page] = c
+	rw.noted.cover(page)
+	for _, p := range c.patches {
+		rw.moves(p)
 	}
+}
+
+// moves notes where threads go on instead of at what a patch has overwritten.
+func (rw *rewritten) moves(p *sites.Patch) {
+	for _, m := range slices.Backward(p.Moves) {
+		rw.cont[m.Text] = m.Tramp // of several, the first: it does all
+	}
+}
+
+// drop gives the memory of copies and trampolines back. Nothing of it is shown any more.
+func (rw *rewritten) drop(text *textMemory) {
+	for _, c := range rw.copies {
+		text.give(c.frame)
+	}
+	for _, z := range rw.zones {
+		z.drop(text)
+	}
+}
+
+func (z *zone) drop(text *textMemory) {
+	for _, f := range z.frames {
+		text.give(f)
+	}
+	z.frames = nil // the slots stay: a thread may yet be found there
 }

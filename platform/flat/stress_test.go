@@ -118,7 +118,7 @@ func TestStressCollector(t *testing.T) {
 		as, err := p.NewAddressSpace()
 		require.NoError(t, err)
 		t.Cleanup(as.Release)
-		lo, _, _ := as.(platform.Placer).Place()
+		lo, _, _, _ := as.(platform.Placer).Place(0)
 		require.NoError(t, as.Map(lo, 4096, uint64(1+i)<<20, platform.Read|platform.Exec|platform.Private))
 		c := p.NewContext()
 		contexts = append(contexts, c)
@@ -233,7 +233,7 @@ func TestStressRemap(t *testing.T) {
 	other, err := p.NewAddressSpace()
 	require.NoError(t, err)
 	t.Cleanup(other.Release)
-	otherLo, _, _ := other.(platform.Placer).Place()
+	otherLo, _, _, _ := other.(platform.Placer).Place(0)
 	// Many sites, each after a number of its own.
 	page := make([]byte, 4096)
 	for i := range 50 {

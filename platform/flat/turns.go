@@ -1,7 +1,6 @@
 package flat
 
 import (
-	"fmt"
 	"runtime"
 	"slices"
 	"sync"
@@ -25,8 +24,12 @@ import (
 // home is the addresses of a family: of a program, and of its forked children that run where it does.
 type home struct {
 	mu      sync.Mutex
-	place   span // given by Place, or empty
-	crowded bool // Place had none
+	place   span        // given by Place, or empty
+	outside atomic.Bool // it has, or had, addresses outside of place; changed under mu, read without
+	program uint64      // for which place was given
+	random  uint64      // of which addresses in it are made
+	left    leftovers   // what the host shows of an earlier program
+	crowded bool        // Place had none
 	rw      rewritten
 	windows windows
 	members int // address spaces that have not been released
@@ -38,9 +41,10 @@ type home struct {
 	changed chan struct{}                // closed when turn changes, or the last of stack goes to sleep
 	textGen atomic.Uint64                // counts turns, and rewritten pages that became what they were
 
-	// missing is addresses that the last of stack needs and somebody else has; host is what the host shows meanwhile.
-	missing []span
-	host    shown.Map
+	// missing is addresses that the last of stack needs and somebody else has, found those that it has got since; host is what the host shows
+	// meanwhile.
+	missing, found []span
+	host           shown.Map
 
 	// failures is how many children in a row had to give the addresses back; for skip forks nothing is lent.
 	failures, skip int
@@ -49,13 +53,14 @@ type home struct {
 const (
 	// lendTime is how long a parent waits for its addresses when it could run.
 	lendTime = time.Millisecond
-	// missingTime is how long a program waits for addresses that another one has, and patience how long that one must have slept, unless it has
-	// gone to sleep since the waiting began.
-	missingTime = 300 * time.Microsecond
-	patience    = 200 * time.Microsecond
-	// busyTime is how long it waits in all while there is no processor free for it to run on in a stub, and busyLook how often it looks again then.
-	busyTime = 100 * time.Millisecond
-	busyLook = 500 * time.Microsecond
+	// busyTime is how long a program waits for addresses that another one has, while there is no processor free for it to run on in a stub but
+	// one: that one the others need, what the programs at these addresses call and the sentry, which runs where the stub does. It looks every
+	// lookAgain; after idleLooks in a row in which there was one, it moves. (For a moment there is when one program ends and the next begins.)
+	busyTime  = 250 * time.Millisecond
+	lookAgain = 500 * time.Microsecond
+	idleLooks = 8
+	// patience is how long who has them must have slept, unless it has gone to sleep since the waiting began.
+	patience = 200 * time.Microsecond
 	// mostSkipped is for how many forks, at most, nothing is lent because it was in vain.
 	mostSkipped = 64
 )
@@ -286,13 +291,13 @@ func (as *addressSpace) acquire() error {
 	p.acquirers.Add(1)
 	defer p.acquirers.Add(-1)
 	begin := time.Now()
-	timer := time.NewTimer(missingTime)
+	timer := time.NewTimer(lookAgain)
 	defer timer.Stop()
 	p.awake.Add(-1)
 	defer p.awake.Add(1)
 	slept := map[*home]uint64{}
-	for last, busy := false, false; ; {
-		ch := p.nextLook(busy)
+	for last, idle := false, 0; ; {
+		ch := p.nextLook()
 		// One at a time: two that have what the other wants would find each other's mu taken.
 		p.acquiring.Lock()
 		as.mu.Lock()
@@ -310,7 +315,14 @@ func (as *addressSpace) acquire() error {
 			as.textGen.Add(1)
 			old := as.host
 			as.missing, as.host = nil, shown.Map{}
-			if err := as.replace(&old); err != nil {
+			err := as.replace(&old)
+			for _, s := range as.found {
+				if e := as.settle(s.lo, s.hi); e != 0 {
+					err = e
+				}
+			}
+			as.found = nil
+			if err != nil {
 				return as.move("too many host mappings")
 			}
 			return nil
@@ -323,10 +335,11 @@ func (as *addressSpace) acquire() error {
 		select {
 		case <-ch:
 		case <-timer.C:
-			if busy = time.Since(begin) < busyTime && int(p.awake.Load()) >= p.cpus; busy {
-				timer.Reset(busyLook)
+			if idle++; int(p.awake.Load()) >= max(p.cpus-1, 1) {
+				idle = 0
 			}
-			last = !busy
+			last = idle == idleLooks || time.Since(begin) >= busyTime
+			timer.Reset(lookAgain)
 		}
 	}
 }
@@ -344,7 +357,7 @@ func (as *addressSpace) tryAcquire(slept map[*home]uint64, patient bool) bool {
 		if !as.p.places.claim(as.home, s.lo, s.hi) {
 			return false
 		}
-		as.missing = as.missing[1:]
+		as.missing, as.found = as.missing[1:], append(as.found, s)
 	}
 	return true
 }
@@ -378,12 +391,7 @@ func (h *home) giveUp(to *home, s span, slept map[*home]uint64, patient bool) bo
 		h.host = as.maps.Clone()
 	}
 	for _, m := range mine {
-		h.host.Each(m.lo, m.hi, func(lo, hi uint64) {
-			as.restore(lo, hi, false)
-			if e := as.hide(lo, hi); e != 0 {
-				panic(fmt.Sprintf("flat: taking the addresses of a process: %v", e))
-			}
-		})
+		as.hand(m, to)
 		h.host.Unmap(m.lo, m.hi)
 		h.missing = append(h.missing, m)
 		as.p.places.give(m, to)
@@ -406,34 +414,26 @@ func (as *addressSpace) sleeps(slept map[*home]uint64, patient bool) bool {
 	return asleep && (sleeps != before || patient)
 }
 
-// nextLook is closed when addresses become free, or, unless who waits is busy with nothing but waiting, when a context goes to sleep.
-func (p *Platform) nextLook(busy bool) <-chan struct{} {
+// nextLook is closed when addresses become free, or a context of somebody who has some goes to sleep.
+func (p *Platform) nextLook() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	ch := &p.slept
-	if busy {
-		ch = &p.released
+	if p.given == nil {
+		p.given = make(chan struct{})
 	}
-	if *ch == nil {
-		*ch = make(chan struct{})
-	}
-	return *ch
+	return p.given
 }
 
-// wakeAcquirers has those look again who wait for addresses; not all of them if nothing but a context's going to sleep is the reason.
-func (p *Platform) wakeAcquirers(released bool) {
+// wakeAcquirers has those look again who wait for addresses.
+func (p *Platform) wakeAcquirers() {
 	if p.acquirers.Load() == 0 {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.slept != nil {
-		close(p.slept)
-		p.slept = nil
-	}
-	if released && p.released != nil {
-		close(p.released)
-		p.released = nil
+	if p.given != nil {
+		close(p.given)
+		p.given = nil
 	}
 }
 
@@ -442,9 +442,14 @@ func (c *context) Sleep() {
 	c.sleeps.Add(1)
 	c.asleep.Store(true)
 	c.p.awake.Add(-1)
-	c.p.wakeAcquirers(false)
 	as := c.as
-	if as == nil || !as.borrows.Load() || as.moved.Load() {
+	if as == nil {
+		return
+	}
+	if as.outside.Load() {
+		c.p.wakeAcquirers()
+	}
+	if !as.borrows.Load() || as.moved.Load() {
 		return
 	}
 	as.mu.Lock()

@@ -46,9 +46,14 @@ func (ws *windows) has(lo, hi uint64, off uint64, shows bool) bool {
 	return lo >= hi
 }
 
+// overlap tells whether there are windows in s.
+func (ws *windows) overlap(s span) bool {
+	return slices.ContainsFunc(ws.all, func(w window) bool { return w.overlaps(s.lo, s.hi) })
+}
+
 // cut ends what windows have in [lo, hi), where the host's mapping is about to change.
 func (ws *windows) cut(lo, hi uint64) {
-	if !slices.ContainsFunc(ws.all, func(w window) bool { return w.overlaps(lo, hi) }) {
+	if !ws.overlap(span{lo, hi}) {
 		return
 	}
 	var left []window

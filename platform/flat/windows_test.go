@@ -26,7 +26,7 @@ func TestWindows(t *testing.T) {
 	require.NoError(t, err)
 	c := p.NewContext()
 	defer c.Release()
-	lo, _, _ := as.Place()
+	lo, _, _, _ := as.Place(0)
 	at := lo + 16<<20
 	read := func(addr uint64) (platform.Event, uint64) {
 		st := *first

@@ -46,6 +46,19 @@ func (m *Map) At(addr uint64) (v Mapping, ok bool) {
 	return v, ok
 }
 
+// Span is a range of addresses.
+type Span struct{ Lo, Hi uint64 }
+
+// Spans are the ranges of all mappings.
+func (m *Map) Spans() []Span {
+	all := make([]Span, 0, m.Len())
+	m.tree.Scan(func(at uint64, v Mapping) bool {
+		all = append(all, Span{at, v.End})
+		return true
+	})
+	return all
+}
+
 // Overlaps tells whether anything is shown in [lo, hi).
 func (m *Map) Overlaps(lo, hi uint64) bool {
 	found := false

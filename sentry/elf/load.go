@@ -45,7 +45,7 @@ func pieAddr(as *mm.AddressSpace) uint64 {
 	if lo < pieBase && hi > pieBase+1<<40 {
 		return pieBase + randomPages(28)
 	}
-	return lo + randomPages(28)%min((hi-lo)/4, 1<<30)&^(arch.PageSize-1)
+	return lo + as.Random()<<arch.PageShift%min((hi-lo)/4, 1<<30)
 }
 
 // Opener finds the interpreter that a program names, and denies writing to it (vfs.OpenExec).
@@ -161,6 +161,7 @@ func (h *header) load(ctx vfs.Context, as *mm.AddressSpace, f *vfs.File, where p
 		Length: size + h.align - arch.PageSize,
 		Prot:   unix.PROT_NONE,
 		Flags:  unix.MAP_PRIVATE | unix.MAP_ANONYMOUS | unix.MAP_NORESERVE,
+		Keep:   true,
 	}
 	switch where {
 	case placeFixed:
@@ -194,6 +195,7 @@ func (h *header) load(ctx vfs.Context, as *mm.AddressSpace, f *vfs.File, where p
 		}
 	}
 	as.ShowProgram(h.lo+bias, h.hi+bias)
+	as.Settle()
 	return bias, nil
 }
 
