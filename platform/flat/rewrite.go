@@ -100,6 +100,10 @@ func (as *addressSpace) rewrite(after, nr uint64) {
 		as.refuse(site)
 		return
 	}
+	if c := rw.copies[patch.Page()]; c != nil && slices.ContainsFunc(c.patches, patch.Buries) {
+		as.refuse(site)
+		return
+	}
 	// A context counts before it asks, with mu, where it is to go on: it is seen here, or sees the patch.
 	if patch.Inner && len(as.contexts) != 1 {
 		return // another time, perhaps

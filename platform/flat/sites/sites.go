@@ -125,6 +125,17 @@ func (p *Patch) Apply(code []byte, addr uint64) bool {
 	return true
 }
 
+// Buries tells whether the edits overwrite where a call of another patch goes on, with the middle of an instruction: of the same site, for who
+// came by another way.
+func (p *Patch) Buries(other *Patch) bool {
+	for _, e := range p.Edits {
+		if e.At < other.Resume && other.Resume < e.At+uint64(len(e.New)) {
+			return true
+		}
+	}
+	return false
+}
+
 // Original is the address in the unpatched text for an address in the trampoline, or any other address unchanged.
 func (p *Patch) Original(addr uint64) uint64 {
 	for _, m := range p.Moves {

@@ -121,6 +121,22 @@ func checkMoved(t *testing.T, text []byte, nr uint64, p Patch) {
 	require.False(t, ok, "out of reach")
 }
 
+// TestBuries: a site that is come by with its number loaded and without is not overwritten for those who come without, when those who come
+// with it go on behind it.
+func TestBuries(t *testing.T) {
+	text, site := snippet(t, "b8 6e 00 00 00 (mov $110,%eax) 0f 05 48 89 ca (mov %rcx,%rdx) c3", 256)
+	with, err := NewText(text, testAddr).Plan(site, 110, testTramp)
+	require.NoError(t, err)
+	require.Equal(t, Mov, with.Pattern)
+	require.True(t, with.Apply(text, testAddr))
+	without, err := NewText(text, testAddr).Plan(site, 102, testTramp+TrampSize)
+	require.NoError(t, err)
+	require.Equal(t, After, without.Pattern)
+	require.True(t, without.Buries(&with))
+	require.False(t, with.Buries(&without))
+	require.False(t, with.Buries(&with))
+}
+
 // TestPageEdge: nothing crosses the end of a page.
 func TestPageEdge(t *testing.T) {
 	for _, test := range plans {
