@@ -135,6 +135,15 @@ func (as *AddressSpace) Area() (lo, hi uint64) { return as.area.lo, as.area.hi }
 // Random is what a random address is to be made of at which a program's file is mapped; PickLayout chose it.
 func (as *AddressSpace) Random() uint64 { return as.random >> 28 }
 
+// HeapStart is from where on the heap may begin of a program that has memory up to end: from there on, or from the beginning of its place if it has
+// one and is not in it, so that programs that have the same addresses need not take turns for more than what is linked there.
+func (as *AddressSpace) HeapStart(end uint64) uint64 {
+	if as.placed.hi != 0 && (end < as.placed.lo || end >= as.placed.hi) {
+		return as.placed.lo
+	}
+	return end
+}
+
 // StackRandom is how far below the end of the area the stack may begin at random: as on Linux, but near in a small area, so that
 // libraries are in reach of its end.
 func (as *AddressSpace) StackRandom() uint64 {

@@ -297,7 +297,7 @@ func (k *Kernel) loadProgram(ctx vfs.Context, pr *program, name string, argv, en
 	}
 	brk := pr.img.BrkStart
 	if random {
-		brk += randomBits(13) << arch.PageShift
+		brk = pr.as.HeapStart(brk) + randomBits(13)<<arch.PageShift
 	}
 	pr.as.SetBrk(usermem.Addr(brk))
 	pr.as.SetLayout(func(l *mm.Layout) {
