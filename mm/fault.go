@@ -14,9 +14,9 @@ import (
 // want is what a fault must be able to do.
 type want struct {
 	access platform.Access
-	force  bool // ptrace: rights do not matter, a private copy does
-	kernel bool // for the sentry's own access: the platform need not be told
-	whole  bool // all that the file has in memory, as for a program
+	force  bool   // ptrace: rights do not matter, a private copy does
+	kernel bool   // for the sentry's own access: the platform need not be told
+	only   extent // unless it is empty: all that the file has in memory here, and no more
 }
 
 // needPage says that a page of c must be read in, with no lock held.
@@ -281,25 +281,19 @@ func (as *AddressSpace) ShowProgram(lo, hi uint64) {
 		if t, _ := as.leaf(r.start); t != nil && t[pageIdx(r.start)]&pteShown != 0 {
 			continue // with the end of it, which had to be cleared
 		}
-		as.showRegion(r, w, &held)
+		for a := r.start; a < r.end; a = (a | leafMask) + 1 {
+			var need needPage
+			if as.faultLocked(a, w, &need) == errNeedPage {
+				held = append(held, need.file)
+			}
+			if r.prot&platform.Write != 0 || r.end-r.start > largeText {
+				break // what is only read is shown to its end
+			}
+		}
 	}
 	as.noteRSS()
 	as.mu.Unlock()
 	release(held)
-}
-
-// showRegion brings in what a region begins with, or all of it if it is only read, as far as that takes no input. What is to be released
-// without mu is appended to held.
-func (as *AddressSpace) showRegion(r *region, w want, held *[]*MapFile) {
-	for a := r.start; a < r.end; a = (a | leafMask) + 1 {
-		var need needPage
-		if as.faultLocked(a, w, &need) == errNeedPage {
-			*held = append(*held, need.file)
-		}
-		if r.prot&platform.Write != 0 || r.end-r.start > largeText {
-			break // what is only read is shown to its end
-		}
-	}
 }
 
 // largeText is how large the text of a program, or what it only reads, may be to be shown whole.
@@ -535,14 +529,17 @@ func (as *AddressSpace) faultFile(r *region, t *table, addr uint64, w want, need
 	idx := r.fileIdx(addr)
 	private := !r.shared && w.access == platform.AccessWrite
 	first := 2 * minPageRun
-	program := w.whole || as.program(r)
+	program := w.only.hi != 0 || as.program(r)
 	if program {
 		first = blockPages
 	} else if c.backing == nil && !c.anon {
 		// Pages that a mapping brings count as the file's: no more than asked for.
 		first = 1
 	}
-	lo, hi := as.block(r, addr, first, blockPages)
+	lo, hi := max(addr&^leafMask, w.only.lo), min((addr|leafMask)+1, w.only.hi)
+	if w.only.hi == 0 {
+		lo, hi = as.block(r, addr, first, blockPages)
+	}
 
 	c.mu.Lock()
 	sp := pagesOf(c.size.Load())

@@ -34,13 +34,21 @@ func (as *AddressSpace) Settle() {
 	as.mu.Unlock()
 }
 
-// showKept shows what has just been mapped at [lo, hi), if something is left there that it may be, and settles. mu is held.
+// showKept shows what has just been mapped at [lo, hi) where something is left that it may be, and settles. mu is held.
 func (as *AddressSpace) showKept(lo, hi uint64, held *[]*MapFile) {
 	if as.kept.hi == 0 {
 		return
 	}
 	if r := as.find(lo); r != nil && r.prot&platform.Read != 0 {
-		as.showRegion(r, want{access: platform.AccessRead, whole: true}, held)
+		as.heir.EachLeft(lo, hi, func(lo, hi uint64) {
+			w := want{access: platform.AccessRead, only: extent{lo, hi}}
+			for a := lo; a < hi; a = (a | leafMask) + 1 {
+				var need needPage
+				if as.faultLocked(a, w, &need) == errNeedPage {
+					*held = append(*held, need.file)
+				}
+			}
+		})
 	}
 	as.settle()
 }

@@ -97,6 +97,8 @@ type Placer interface {
 type Heir interface {
 	// Left tells whether anything is left in [lo, hi).
 	Left(lo, hi uint64) bool
+	// EachLeft calls f for what is left in [lo, hi), in order.
+	EachLeft(lo, hi uint64, f func(lo, hi uint64))
 	// Keep lets what is left in [lo, hi) stay, until Settle, even when an Unmap takes away what the program itself has there.
 	Keep(lo, hi uint64)
 	// Settle takes away what is left in [lo, hi), but for what Map has shown in the same way since. It must be called before the program

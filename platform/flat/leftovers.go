@@ -60,6 +60,17 @@ func (as *addressSpace) Left(lo, hi uint64) bool {
 	return as.left.maps.Overlaps(lo, hi)
 }
 
+// EachLeft implements platform.Heir.
+func (as *addressSpace) EachLeft(lo, hi uint64, f func(lo, hi uint64)) {
+	as.mu.Lock()
+	var all []span
+	as.left.maps.Each(lo, hi, func(lo, hi uint64) { all = append(all, span{lo, hi}) })
+	as.mu.Unlock()
+	for _, s := range all {
+		f(s.lo, s.hi)
+	}
+}
+
 // Keep implements platform.Heir.
 func (as *addressSpace) Keep(lo, hi uint64) {
 	as.mu.Lock()
