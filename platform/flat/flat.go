@@ -135,6 +135,7 @@ type buffers struct {
 
 // Close implements platform.Platform.
 func (p *Platform) Close() error {
+	p.places.close()
 	return errors.Join(p.stubs.Close(), p.text.close(), p.pages.close())
 }
 

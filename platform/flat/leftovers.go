@@ -338,6 +338,16 @@ func (l *places) discardElsewhere() {
 	l.left.Clear()
 }
 
+// close unmaps all that is left.
+func (l *places) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.free {
+		l.discard(&l.free[i])
+	}
+	l.discardElsewhere()
+}
+
 // adopt makes the part in [lo, hi) of a range h's, with what is left there, if it is nobody's, and returns what is h's of the range then. mu is
 // held, and h.mu.
 func (l *places) adopt(h *home, s span, lo, hi uint64) span {

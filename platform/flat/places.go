@@ -245,7 +245,7 @@ func (l *places) release(as *addressSpace, leave bool) {
 		if l.left.Len() >= mostLeftOver {
 			l.discardElsewhere()
 		}
-		if leave && as.leaveSpan(s, &l.left) {
+		if leave && s.hi <= placesLo && as.leaveSpan(s, &l.left) {
 			l.taken.Set(s.lo, taken{s.hi, nil})
 		} else {
 			s.mustUnmap()
