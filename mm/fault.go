@@ -281,19 +281,26 @@ func (as *AddressSpace) ShowProgram(lo, hi uint64) {
 		if t, _ := as.leaf(r.start); t != nil && t[pageIdx(r.start)]&pteShown != 0 {
 			continue // with the end of it, which had to be cleared
 		}
-		for a := r.start; a < r.end; a = (a | leafMask) + 1 {
-			var need needPage
-			if as.faultLocked(a, w, &need) == errNeedPage {
-				held = append(held, need.file)
-			}
-			if r.prot&platform.Write != 0 || r.end-r.start > largeText {
-				break // what is only read is shown to its end
-			}
+		end := r.end // what is only read is shown to its end
+		if r.prot&platform.Write != 0 || r.end-r.start > largeText {
+			end = r.start + 1
 		}
+		as.showLeaves(r.start, end, w, &held)
 	}
 	as.noteRSS()
 	as.mu.Unlock()
 	release(held)
+}
+
+// showLeaves brings in what a fault at the beginning of each last-level table's part of [lo, hi) brings, as far as that takes no input. What is to be
+// released without mu is appended to held.
+func (as *AddressSpace) showLeaves(lo, hi uint64, w want, held *[]*MapFile) {
+	for a := lo; a < hi; a = (a | leafMask) + 1 {
+		var need needPage
+		if as.faultLocked(a, w, &need) == errNeedPage {
+			*held = append(*held, need.file)
+		}
+	}
 }
 
 // largeText is how large the text of a program, or what it only reads, may be to be shown whole.
@@ -536,8 +543,10 @@ func (as *AddressSpace) faultFile(r *region, t *table, addr uint64, w want, need
 		// Pages that a mapping brings count as the file's: no more than asked for.
 		first = 1
 	}
-	lo, hi := max(addr&^leafMask, w.only.lo), min((addr|leafMask)+1, w.only.hi)
-	if w.only.hi == 0 {
+	var lo, hi uint64
+	if w.only.hi != 0 {
+		lo, hi = max(addr&^leafMask, w.only.lo), min((addr|leafMask)+1, w.only.hi)
+	} else {
 		lo, hi = as.block(r, addr, first, blockPages)
 	}
 

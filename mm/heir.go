@@ -41,13 +41,7 @@ func (as *AddressSpace) showKept(lo, hi uint64, held *[]*MapFile) {
 	}
 	if r := as.find(lo); r != nil && r.prot&platform.Read != 0 {
 		as.heir.EachLeft(lo, hi, func(lo, hi uint64) {
-			w := want{access: platform.AccessRead, only: extent{lo, hi}}
-			for a := lo; a < hi; a = (a | leafMask) + 1 {
-				var need needPage
-				if as.faultLocked(a, w, &need) == errNeedPage {
-					*held = append(*held, need.file)
-				}
-			}
+			as.showLeaves(lo, hi, want{access: platform.AccessRead, only: extent{lo, hi}}, held)
 		})
 	}
 	as.settle()

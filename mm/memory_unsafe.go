@@ -37,7 +37,7 @@ func unmapArray[T any](a []T) {
 
 // mapLinear maps a file so that its blocks can be large pages of the host: at an address as aligned as they are.
 func mapLinear(fd int, size uintptr) ([]byte, error) {
-	const align = blockPages << PageShift
+	const align = blockSize
 	room, err := unix.MmapPtr(-1, 0, nil, size+align, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
 	if err != nil {
 		return nil, err

@@ -41,10 +41,12 @@ func (as *AddressSpace) MMap(o MMapOpts) (usermem.Addr, error) {
 	as.mu.Lock()
 	keeping := as.kept.hi != 0
 	addr, err := as.mmapLocked(&q, &dead)
-	if err == nil && !keeping && !o.Keep {
-		as.showKept(addr, addr+q.n, &dead)
-	} else if err != nil && !keeping {
+	switch {
+	case keeping:
+	case err != nil:
 		as.settle()
+	case !o.Keep:
+		as.showKept(addr, addr+q.n, &dead)
 	}
 	locked := err == nil && q.r.flags&(flagLocked|flagLockOnFault) == flagLocked
 	as.mu.Unlock()

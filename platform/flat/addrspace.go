@@ -146,7 +146,7 @@ func (as *addressSpace) hostShowAll(addr, length, off uint64, prot platform.Prot
 	e := hostMap(addr, length, uintptr(shown.HostProt(prot)), flags, as.p.memFD, off)
 	if e == 0 {
 		as.left.cut(addr, addr+length)
-		as.restore(addr, addr+length, false)
+		as.restore(addr, addr+length, nil)
 		as.makeWindow(addr, length, off, prot)
 	}
 	return e
@@ -173,13 +173,7 @@ func (as *addressSpace) Unmap(addr, length uint64) error {
 	// Only what is its own: others may have something in the gaps.
 	var buf [4]span
 	parts := buf[:0]
-	as.maps.Each(addr, addr+length, func(lo, hi uint64) {
-		if n := len(parts); n > 0 && parts[n-1].hi == lo {
-			parts[n-1].hi = hi
-		} else {
-			parts = append(parts, span{lo, hi})
-		}
-	})
+	as.maps.Each(addr, addr+length, func(lo uint64, m shown.Mapping) { parts = extend(parts, lo, m.End) })
 	if len(parts) == 0 {
 		return nil
 	}
@@ -193,7 +187,6 @@ func (as *addressSpace) Unmap(addr, length uint64) error {
 		if e := as.hide(p.lo, p.hi); e != 0 {
 			return fmt.Errorf("host munmap %#x+%#x: %w", p.lo, p.hi-p.lo, e)
 		}
-		as.restore(p.lo, p.hi, false)
 	}
 	as.maps.Unmap(addr, addr+length)
 	return nil
@@ -213,7 +206,7 @@ func (as *addressSpace) Protect(addr, length uint64, prot platform.Prot) error {
 		as.maps.Protect(addr, addr+length, prot)
 		return nil
 	}
-	as.restore(addr, addr+length, true)
+	as.restore(addr, addr+length, &as.maps)
 	as.left.cut(addr, addr+length)
 	as.windows.cut(addr, addr+length)
 	if e := hostProtect(addr, length, uintptr(shown.HostProt(prot))); e != 0 {
@@ -276,26 +269,31 @@ func (as *addressSpace) Release() {
 	}
 }
 
-// hide takes guest memory away. Outside of places nothing but a mapping keeps the sentry from putting something of its own there.
-func (as *addressSpace) hide(lo, hi uint64) unix.Errno {
-	as.left.cut(lo, hi)
-	if as.place.contains(lo, hi) {
-		if as.hideInWindow(lo, hi) {
-			return 0
-		}
+// hide takes guest memory away. What was rewritten there is forgotten. Outside of places nothing but a mapping keeps the sentry from putting something
+// of its own there.
+func (as *addressSpace) hide(lo, hi uint64) (e unix.Errno) {
+	switch {
+	case !as.place.contains(lo, hi):
+		e = hostHold(lo, hi-lo, unix.MAP_FIXED)
+	case !as.hideInWindow(lo, hi):
 		as.windows.cut(lo, hi)
-		return hostUnmap(lo, hi-lo)
+		e = hostUnmap(lo, hi-lo)
 	}
-	return hostHold(lo, hi-lo, unix.MAP_FIXED)
+	if e == 0 {
+		as.left.cut(lo, hi)
+		as.restore(lo, hi, nil)
+	}
+	return e
 }
 
 // clear unmaps everything from the sentry's process. mu is held.
 func (as *addressSpace) clear() {
 	as.closeWindows()
-	for _, shows := range []*shown.Map{&as.maps, &as.left.maps} {
-		for _, s := range shows.Spans() {
-			as.mustHide(s.Lo, s.Hi)
-		}
+	for _, shows := range []shown.Map{as.maps.Clone(), as.left.maps.Clone()} {
+		shows.Scan(func(lo uint64, m shown.Mapping) bool {
+			as.mustHide(lo, m.End)
+			return true
+		})
 	}
 	for _, z := range as.rw.zones {
 		if n := uint64(len(z.frames)); n > 0 {

@@ -3,6 +3,7 @@ package flat
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync/atomic"
@@ -63,12 +64,9 @@ func (as *addressSpace) Left(lo, hi uint64) bool {
 // EachLeft implements platform.Heir.
 func (as *addressSpace) EachLeft(lo, hi uint64, f func(lo, hi uint64)) {
 	as.mu.Lock()
-	var all []span
-	as.left.maps.Each(lo, hi, func(lo, hi uint64) { all = append(all, span{lo, hi}) })
+	left := as.left.maps.Clone() // f changes what is left
 	as.mu.Unlock()
-	for _, s := range all {
-		f(s.lo, s.hi)
-	}
+	left.Each(lo, hi, func(lo uint64, m shown.Mapping) { f(lo, m.End) })
 }
 
 // Keep implements platform.Heir.
@@ -94,26 +92,16 @@ func (as *addressSpace) Settle(lo, hi uint64) {
 
 // hand makes what is shown in s another home's to show or to hide: text as what is left there. mu is held, and that of the other home.
 func (as *addressSpace) hand(s span, to *home) {
-	as.host.Each(s.lo, s.hi, func(lo, hi uint64) {
-		m, _ := as.host.At(lo)
-		leave := as.p.leavable(m)
-		as.rw.copiesIn(lo, hi, func(page uint64, c *textCopy) {
-			if m, ok := as.host.At(page); ok && leave {
-				as.mustShow(page, m)
-			}
-			as.forgetCopy(page, c)
-		})
-		as.restore(lo, hi, false)
-		if leave {
-			to.left.add(lo, shown.Mapping{End: hi, Off: m.Off, Prot: m.Prot})
+	as.host.Each(s.lo, s.hi, func(lo uint64, m shown.Mapping) {
+		if as.p.leavable(m) {
+			as.restore(lo, m.End, &as.host)
+			to.left.add(lo, m)
 		} else {
-			to.host.Map(lo, hi, m.Off, m.Prot)
+			as.restore(lo, m.End, nil)
+			to.host.Map(lo, m.End, m.Off, m.Prot)
 		}
 	})
-	as.left.maps.Each(s.lo, s.hi, func(lo, hi uint64) {
-		m, _ := as.left.maps.At(lo)
-		to.left.add(lo, shown.Mapping{End: hi, Off: m.Off, Prot: m.Prot})
-	})
+	as.left.maps.Each(s.lo, s.hi, to.left.add)
 	as.left.cut(s.lo, s.hi)
 }
 
@@ -142,14 +130,13 @@ func (as *addressSpace) settle(lo, hi uint64) unix.Errno {
 		shows = &as.stack[n-1].maps
 	}
 	var gone []span
-	as.left.maps.Each(lo, hi, func(lo, hi uint64) {
-		shows.Gaps(lo, hi, func(lo, hi uint64) { gone = append(gone, span{lo, hi}) })
+	as.left.maps.Each(lo, hi, func(lo uint64, m shown.Mapping) {
+		shows.Gaps(lo, m.End, func(lo, hi uint64) { gone = extend(gone, lo, hi) })
 	})
 	for _, g := range gone {
 		if e := as.hide(g.lo, g.hi); e != 0 {
 			return e
 		}
-		as.restore(g.lo, g.hi, false)
 	}
 	return 0
 }
@@ -164,10 +151,9 @@ func (as *addressSpace) mustHide(lo, hi uint64) {
 // showRest has the host show flat memory where what is left is something else. mu is held.
 func (as *addressSpace) showRest(addr, length, off uint64, prot platform.Prot) unix.Errno {
 	var same shown.Map
-	as.left.maps.Each(addr, addr+length, func(lo, hi uint64) {
-		m, _ := as.left.maps.At(lo)
+	as.left.maps.Each(addr, addr+length, func(lo uint64, m shown.Mapping) {
 		if m.Off-off == lo-addr && m.Prot&^platform.Exec == prot&^platform.Exec && m.Prot&prot == prot {
-			same.Map(lo, hi, m.Off, m.Prot)
+			same.Map(lo, m.End, m.Off, m.Prot)
 		}
 	})
 	if same.Len() > mostRest {
@@ -192,22 +178,20 @@ func (as *addressSpace) showRest(addr, length, off uint64, prot platform.Prot) u
 // mostRest is in how many pieces something may be left that is to be shown as one mapping.
 const mostRest = 4
 
-// review forgets the rewritten pages of [lo, hi) that are not what would be made of the text now: it may have been written to since. mu is held.
+// review forgets the rewritten pages of [lo, hi), where something is left, that are not what would be made of the text now: it may have been
+// written to since. mu is held.
 func (as *addressSpace) review(lo, hi uint64) {
 	as.rw.copiesIn(lo, hi, func(page uint64, c *textCopy) {
-		if m, ok := as.left.maps.At(page); ok {
-			var b [pageSize]byte
-			copy(b[:], as.p.o.Linear[m.Off:])
-			ok := true
-			for _, p := range c.patches {
-				ok = ok && p.Apply(b[:], page)
-			}
-			if ok && bytes.Equal(b[:], as.p.text.bytes(c.frame)) {
-				return
-			}
-			as.mustShow(page, m)
+		m, _ := as.left.maps.At(page)
+		var b [pageSize]byte
+		copy(b[:], as.p.o.Linear[m.Off:])
+		ok := true
+		for _, p := range c.patches {
+			ok = ok && p.Apply(b[:], page)
 		}
-		as.forgetCopy(page, c)
+		if !ok || !bytes.Equal(b[:], as.p.text.bytes(c.frame)) {
+			as.restore(page, page+pageSize, &as.left.maps)
+		}
 	})
 }
 
@@ -228,15 +212,10 @@ func (as *addressSpace) leaveBehind() place {
 		slots += len(z.slots)
 	}
 	full := slots > mostLeftSlots
-	for page, c := range rw.copies {
-		m, ok := p.left.At(page)
-		if ok && !full {
-			continue
-		}
-		if ok {
-			as.mustShow(page, m)
-		}
-		as.forgetCopy(page, c)
+	if full {
+		as.restore(0, math.MaxUint64, &p.left)
+	} else {
+		p.left.Gaps(0, math.MaxUint64, func(lo, hi uint64) { as.restore(lo, hi, nil) })
 	}
 	stays := p.left.Clone()
 	rw.zones = slices.DeleteFunc(rw.zones, func(z *zone) bool {
@@ -267,9 +246,9 @@ func (as *addressSpace) leaveBehind() place {
 
 // eachLeavable calls f for what the last program shows of s that can be left.
 func (as *addressSpace) eachLeavable(s span, f func(lo uint64, m shown.Mapping)) {
-	as.maps.Each(s.lo, s.hi, func(lo, hi uint64) {
-		if m, _ := as.maps.At(lo); as.p.leavable(m) {
-			f(lo, shown.Mapping{End: hi, Off: m.Off, Prot: m.Prot})
+	as.maps.Each(s.lo, s.hi, func(lo uint64, m shown.Mapping) {
+		if as.p.leavable(m) {
+			f(lo, m)
 		}
 	})
 }
@@ -284,12 +263,7 @@ func (as *addressSpace) leaveSpan(s span, left *shown.Map) bool {
 	if !left.Overlaps(s.lo, s.hi) {
 		return false
 	}
-	as.rw.copiesIn(s.lo, s.hi, func(page uint64, c *textCopy) {
-		if m, ok := left.At(page); ok {
-			as.mustShow(page, m)
-		}
-		as.forgetCopy(page, c)
-	})
+	as.restore(s.lo, s.hi, left)
 	var e unix.Errno
 	left.Gaps(s.lo, s.hi, func(lo, hi uint64) {
 		if e == 0 {
@@ -364,10 +338,7 @@ func (l *places) adopt(h *home, s span, lo, hi uint64) span {
 		s.hi = hi
 	}
 	l.taken.Set(s.lo, taken{s.hi, h})
-	l.left.Each(s.lo, s.hi, func(lo, hi uint64) {
-		m, _ := l.left.At(lo)
-		h.left.add(lo, shown.Mapping{End: hi, Off: m.Off, Prot: m.Prot})
-	})
+	l.left.Each(s.lo, s.hi, h.left.add)
 	l.left.Unmap(s.lo, s.hi)
 	return s
 }

@@ -37,6 +37,15 @@ func (s *span) cover(addr uint64) {
 	s.lo, s.hi = min(s.lo, addr), max(s.hi, addr+1)
 }
 
+// extend adds a range that comes after all others to them.
+func extend(all []span, lo, hi uint64) []span {
+	if n := len(all); n > 0 && all[n-1].hi == lo {
+		all[n-1].hi = hi
+		return all
+	}
+	return append(all, span{lo, hi})
+}
+
 // contains tells whether all of [lo, hi) is in it.
 func (s span) contains(lo, hi uint64) bool { return s.lo <= lo && hi <= s.hi }
 
@@ -90,18 +99,18 @@ func (l *places) take(h *home, program uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for len(l.free) > 0 {
-		best := -1
+		best, rank := 0, 0 // the oldest, if other programs have left something in all
 		for i := range l.free {
-			if p := &l.free[i]; p.program == program && p.left.Len() != 0 {
-				best = i
+			r := 0
+			if p := &l.free[i]; p.left.Len() == 0 {
+				r = 1
+			} else if p.program == program {
+				r = 2
+			}
+			if r > 0 && r >= rank {
+				best, rank = i, r
 			}
 		}
-		for i := len(l.free) - 1; best < 0 && i >= 0; i-- {
-			if l.free[i].left.Len() == 0 {
-				best = i
-			}
-		}
-		best = max(best, 0)
 		p := l.free[best]
 		l.free = slices.Delete(l.free, best, best+1)
 		// To ask the host costs two calls, and an interrupt of the other processors.

@@ -191,10 +191,14 @@ func (as *addressSpace) patch(z *zone, page uint64, patches []*sites.Patch) erro
 		as.p.text.give(frame)
 		return fmt.Errorf("mapping rewritten text: %w", e)
 	}
+	if rw.copies == nil {
+		rw.copies, rw.cont = map[uint64]*textCopy{}, map[uint64]uint64{}
+	}
 	c := rw.copies[page]
 	if c == nil {
 		c = &textCopy{}
-		rw.add(page, c)
+		rw.copies[page] = c
+		rw.noted.cover(page)
 	} else {
 		as.p.text.give(c.frame)
 	}
@@ -204,7 +208,9 @@ func (as *addressSpace) patch(z *zone, page uint64, patches []*sites.Patch) erro
 		if rw.text != nil {
 			patch.Apply(rw.code, rw.textLo)
 		}
-		rw.moves(patch)
+		for _, m := range slices.Backward(patch.Moves) {
+			rw.cont[m.Text] = m.Tramp // of several, the first: it does all
+		}
 	}
 	as.p.rewritten.Add(int64(len(done)))
 	return nil
@@ -215,9 +221,9 @@ func (as *addressSpace) showText(addr, frame uint64) unix.Errno {
 	return hostMap(addr, pageSize, unix.PROT_READ|unix.PROT_EXEC, unix.MAP_SHARED|unix.MAP_FIXED|unix.MAP_POPULATE, as.p.text.fd, frame)
 }
 
-// restore forgets the rewritten pages of [lo, hi), which have been mapped or unmapped, or, with remap, are about to be given other
-// rights: the originals are mapped again first. mu is held.
-func (as *addressSpace) restore(lo, hi uint64, remap bool) {
+// restore forgets the rewritten pages of [lo, hi). Those that originals has, if it is not nil, are mapped as they were before; otherwise they have been
+// mapped or unmapped already. mu is held.
+func (as *addressSpace) restore(lo, hi uint64, originals *shown.Map) {
 	rw := &as.rw
 	if rw.text != nil && lo < rw.textHi && rw.textLo < hi {
 		rw.text = nil
@@ -231,30 +237,29 @@ func (as *addressSpace) restore(lo, hi uint64, remap bool) {
 		}
 	}
 	rw.copiesIn(lo, hi, func(page uint64, c *textCopy) {
-		if m, ok := as.maps.At(page); ok && remap {
-			as.mustShow(page, m)
+		if originals != nil {
+			as.mustShow(page, originals)
 		}
-		as.forgetCopy(page, c)
+		for _, p := range c.patches {
+			for _, m := range p.Moves {
+				delete(rw.cont, m.Text)
+			}
+		}
+		delete(rw.copies, page)
+		as.textGen.Add(1)
+		as.p.text.give(c.frame)
 	})
 }
 
-// mustShow maps the original of a rewritten page.
-func (as *addressSpace) mustShow(page uint64, m shown.Mapping) {
+// mustShow maps the original of a rewritten page, if it is to be shown.
+func (as *addressSpace) mustShow(page uint64, originals *shown.Map) {
+	m, ok := originals.At(page)
+	if !ok {
+		return
+	}
 	if e := hostMap(page, pageSize, uintptr(shown.HostProt(m.Prot)), unix.MAP_SHARED|unix.MAP_FIXED, as.p.memFD, m.Off); e != 0 {
 		panic(fmt.Sprintf("flat: mapping original text: %v", e))
 	}
-}
-
-// forgetCopy is called when a rewritten page is shown no more. mu is held.
-func (as *addressSpace) forgetCopy(page uint64, c *textCopy) {
-	for _, p := range c.patches {
-		for _, m := range p.Moves {
-			delete(as.rw.cont, m.Text)
-		}
-	}
-	delete(as.rw.copies, page)
-	as.textGen.Add(1)
-	as.p.text.give(c.frame)
 }
 
 // copiesIn calls f, which may forget it, for each rewritten page in [lo, hi).
@@ -297,10 +302,7 @@ func (as *addressSpace) freeSlot(site uint64) (*zone, uint64) {
 	}
 	try := func(lo, hi uint64, own bool) *zone {
 		z := &zone{lo: lo, hi: hi}
-		if !near(z) || as.inZones(lo, hi) || !own && !as.p.places.claim(as.home, lo, hi) {
-			return nil
-		}
-		if as.settle(lo, hi) != 0 {
+		if !near(z) || as.inZones(lo, hi) || !own && !as.p.places.claim(as.home, lo, hi) || as.settle(lo, hi) != 0 {
 			return nil
 		}
 		rw.zones = append(rw.zones, z)
@@ -383,25 +385,6 @@ func (as *addressSpace) goOn(addr uint64) uint64 {
 		return to
 	}
 	return addr
-}
-
-// add takes in a rewritten page.
-func (rw *rewritten) add(page uint64, c *textCopy) {
-	if rw.copies == nil {
-		rw.copies, rw.cont = map[uint64]*textCopy{}, map[uint64]uint64{}
-	}
-	rw.copies[page] = c
-	rw.noted.cover(page)
-	for _, p := range c.patches {
-		rw.moves(p)
-	}
-}
-
-// moves notes where threads go on instead of at what a patch has overwritten.
-func (rw *rewritten) moves(p *sites.Patch) {
-	for _, m := range slices.Backward(p.Moves) {
-		rw.cont[m.Text] = m.Tramp // of several, the first: it does all
-	}
 }
 
 // drop gives the memory of copies and trampolines back. Nothing of it is shown any more.

@@ -121,14 +121,7 @@ func (h *home) pass(from, to *addressSpace) error {
 func (as *addressSpace) replace(old *shown.Map) error {
 	var gone []span
 	old.Differing(&as.maps, func(lo, hi uint64, _ shown.Mapping) {
-		as.restore(lo, hi, false)
-		as.maps.Gaps(lo, hi, func(lo, hi uint64) {
-			if n := len(gone); n > 0 && gone[n-1].hi == lo {
-				gone[n-1].hi = hi
-			} else {
-				gone = append(gone, span{lo, hi})
-			}
-		})
+		as.maps.Gaps(lo, hi, func(lo, hi uint64) { gone = extend(gone, lo, hi) })
 	})
 	for _, g := range gone {
 		if e := as.hide(g.lo, g.hi); e != 0 {
@@ -146,7 +139,6 @@ func (as *addressSpace) replace(old *shown.Map) error {
 	if err != nil {
 		// Nothing of the old may stay.
 		old.Scan(func(lo uint64, m shown.Mapping) bool {
-			as.restore(lo, m.End, false)
 			as.hide(lo, m.End)
 			return true
 		})

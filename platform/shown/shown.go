@@ -46,19 +46,6 @@ func (m *Map) At(addr uint64) (v Mapping, ok bool) {
 	return v, ok
 }
 
-// Span is a range of addresses.
-type Span struct{ Lo, Hi uint64 }
-
-// Spans are the ranges of all mappings.
-func (m *Map) Spans() []Span {
-	all := make([]Span, 0, m.Len())
-	m.tree.Scan(func(at uint64, v Mapping) bool {
-		all = append(all, Span{at, v.End})
-		return true
-	})
-	return all
-}
-
 // Overlaps tells whether anything is shown in [lo, hi).
 func (m *Map) Overlaps(lo, hi uint64) bool {
 	found := false
@@ -88,17 +75,20 @@ func (m *Map) from(lo, hi uint64, f func(at uint64, v Mapping)) {
 }
 
 // Each calls f for the parts of mappings in [lo, hi), in order.
-func (m *Map) Each(lo, hi uint64, f func(lo, hi uint64)) {
-	m.from(lo, hi, func(at uint64, v Mapping) { f(max(at, lo), min(v.End, hi)) })
+func (m *Map) Each(lo, hi uint64, f func(lo uint64, v Mapping)) {
+	m.from(lo, hi, func(at uint64, v Mapping) {
+		start := max(at, lo)
+		f(start, Mapping{min(v.End, hi), v.Off + start - at, v.Prot})
+	})
 }
 
 // Gaps calls f for the parts of [lo, hi) where nothing is shown, in order.
 func (m *Map) Gaps(lo, hi uint64, f func(lo, hi uint64)) {
-	m.Each(lo, hi, func(a, b uint64) {
-		if lo < a {
-			f(lo, a)
+	m.Each(lo, hi, func(at uint64, v Mapping) {
+		if lo < at {
+			f(lo, at)
 		}
-		lo = b
+		lo = v.End
 	})
 	if lo < hi {
 		f(lo, hi)

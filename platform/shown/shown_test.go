@@ -53,7 +53,7 @@ func TestModel(t *testing.T) {
 			}
 			require.Equal(t, ok, m.Overlaps(a, a+1))
 		}
-		m.Each(0, n, func(lo, hi uint64) { shown -= int(hi - lo) })
+		m.Each(0, n, func(lo uint64, v Mapping) { shown -= int(v.End - lo) })
 		require.Zero(t, shown)
 	}
 }
