@@ -359,7 +359,9 @@ func (as *AddressSpace) takeRun(r *region, addr uint64, n int, raw bool) (Frame,
 			if !dead {
 				break
 			}
-			as.resvs[g].Delete(p.start)
+			if q, _ := as.resvs[g].Get(p.start); q == p { // not one that has been made since, of which r has not heard
+				as.resvs[g].Delete(p.start)
+			}
 			r.resv[g] = nil
 		}
 	}
