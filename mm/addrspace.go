@@ -221,6 +221,9 @@ func (as *AddressSpace) DecUsers() {
 
 func (as *AddressSpace) teardown() {
 	var dead []*MapFile
+	if f, ok := as.pas.(platform.Forker); ok {
+		f.Leave()
+	}
 	as.mu.Lock()
 	// The platform first: after that all frames are out of use.
 	as.pas.Release()

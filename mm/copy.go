@@ -176,7 +176,7 @@ func (as *AddressSpace) usable(e, a uint64, w want) bool {
 		return true
 	}
 	f := frameOf(e)
-	if as.m.kinds[f] != uint8(kindAnon) || as.m.Refs(f) != 1 {
+	if !as.owns(f) {
 		return false
 	}
 	r := as.find(a)

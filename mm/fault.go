@@ -710,10 +710,6 @@ func (as *AddressSpace) faultWrite(r *region, t *table, addr uint64, w want) err
 	r.around, r.next = n, hi
 	var fs []frameRun
 	var err error
-	own := func(e uint64) bool {
-		f := frameOf(e)
-		return as.m.kinds[f] == uint8(kindAnon) && as.m.Refs(f) == 1
-	}
 	// Unasked only what is anonymous: a file's page that was not written to goes on following the file. The data of a program is
 	// taken as it is when it is first written to: no program lives on when its file changes under it.
 	copyable := func(e uint64) bool {
@@ -736,7 +732,7 @@ func (as *AddressSpace) faultWrite(r *region, t *table, addr uint64, w want) err
 				a += PageSize
 				continue
 			}
-			if own(x) {
+			if as.owns(frameOf(x)) {
 				t[k] = as.privateEntry(r, frameOf(x), w)
 				a += PageSize
 				continue
@@ -744,7 +740,7 @@ func (as *AddressSpace) faultWrite(r *region, t *table, addr uint64, w want) err
 			m := 1
 			for a+uint64(m)<<PageShift < end {
 				y := t[k+m]
-				if !copyable(y) || y&pteWrite != 0 || own(y) {
+				if !copyable(y) || y&pteWrite != 0 || as.owns(frameOf(y)) {
 					break
 				}
 				m++

@@ -29,7 +29,7 @@ func (as *AddressSpace) Fork() (*AddressSpace, error) {
 	err = as.forkLocked(n, lend)
 	if err == nil && lend {
 		if err = n.show(n.lo, n.hi); err == nil {
-			err = lender.Lend(pas)
+			err = lender.Lend(pas, as, n)
 		}
 	}
 	n.mu.Unlock()

@@ -2,6 +2,7 @@ package mm
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"testing"
 
@@ -215,7 +216,53 @@ func (mo *model) step(op, a, b, c byte) error {
 	return nil
 }
 
-func runModel(t testing.TB, ops []byte, limit int) {
+// exchange has as show what other does, and share what is equal if share is set, where that is possible. It returns for how many pages.
+func exchange(as, other *AddressSpace, lo, hi uint64, share bool) (pages int) {
+	for _, x := range []*AddressSpace{as, other} {
+		_ = x.pas.Sync() // neither runs
+	}
+	if !as.TryLock() || !other.TryLock() {
+		panic("locked")
+	}
+	defer as.Unlock()
+	defer other.Unlock()
+	here, there := shown(as), shown(other)
+	had := maps.Clone(there.pages)
+	for lo < hi {
+		next := lo
+		end := as.Exchange(other, lo, hi, func(lo, hi, off uint64) {
+			if lo != next {
+				panic("not in order")
+			}
+			next = hi
+			for a := lo; a < hi; a += PageSize {
+				there.pages[a] = fakePage{off + a - lo, had[a].prot}
+				here.pages[a] = had[a]
+				pages++
+			}
+		})
+		if next != end {
+			panic("not all told")
+		}
+		if share {
+			as.Share(other, lo, end, func(a uint64) bool {
+				if a>>PageShift%7 == 0 {
+					return false
+				}
+				p := here.pages[a]
+				p.prot &^= platform.Write
+				here.pages[a], there.pages[a] = p, p
+				pages++
+				return true
+			})
+		}
+		lo = end + PageSize
+	}
+	return pages
+}
+
+// runModel returns how many pages two address spaces have given to each other.
+func runModel(t testing.TB, ops []byte, limit int) (exchanged int) {
 	m, p := newTest(t, 64<<20)
 	p.limit = limit
 	all := []*model{{as: newAS(t, m, p)}}
@@ -234,6 +281,10 @@ func runModel(t testing.TB, ops []byte, limit int) {
 			mo = all[0]
 		case op == 0xfd:
 			require.NoError(t, mo.as.pas.Sync())
+		case op&15 == 10 || op&15 == 11:
+			if other := all[int(b)%len(all)]; other != mo {
+				exchanged += exchange(mo.as, other.as, arenaBase+uint64(a)%arenaPages*PageSize, arenaBase+arenaPages*PageSize, op&15 == 11)
+			}
 		default:
 			require.NoError(t, mo.step(op&15, a, b, c), "step %d: op %d", n, op&15)
 		}
@@ -251,6 +302,7 @@ func runModel(t testing.TB, ops []byte, limit int) {
 		mo.as.DecUsers()
 	}
 	clean(t, m)
+	return exchanged
 }
 
 // checkRegions checks the sums that are kept.
@@ -284,6 +336,7 @@ func checkRegions(t testing.TB, as *AddressSpace) {
 }
 
 func TestModel(t *testing.T) {
+	exchanged := 0
 	for seed := uint64(0); seed < 40; seed++ {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 1))
@@ -295,9 +348,10 @@ func TestModel(t *testing.T) {
 			if seed%4 == 3 {
 				limit = 8 // the platform's table overflows all the time
 			}
-			runModel(t, ops, limit)
+			exchanged += runModel(t, ops, limit)
 		})
 	}
+	require.Greater(t, exchanged, 100)
 }
 
 func FuzzModel(f *testing.F) {

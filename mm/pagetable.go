@@ -181,7 +181,7 @@ func (as *AddressSpace) pteFlags(r *region, f Frame, dirty bool) uint64 {
 	if r.prot&platform.Write != 0 {
 		switch {
 		case !r.shared:
-			if as.m.kinds[f] == uint8(kindAnon) && as.m.Refs(f) == 1 {
+			if as.owns(f) {
 				fl |= pteWrite | pteDirty
 			}
 		case r.file.Cache.backing == nil || dirty:

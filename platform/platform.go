@@ -106,15 +106,31 @@ type Heir interface {
 	Settle(lo, hi uint64)
 }
 
-// A Forker is an AddressSpace that can let the child of a fork have its addresses until it execs, sleeps or takes long, and
-// does not run itself until then. It is for a platform on which other children have to run in a slower way.
+// A Forker is an AddressSpace that can let the child of a fork have its addresses while it does not run itself, so that the two take turns.
+// It is for a platform on which other children have to run in a slower way.
 type Forker interface {
 	// Fork makes the address space of a child, or returns nil if the child is to have one that NewAddressSpace makes.
 	// No context but the caller's, if any, runs here.
 	Fork() AddressSpace
 	// Lend lets child run, which Fork has made. What it has in common with this one should have been shown in both before: it
-	// stays where it is.
-	Lend(child AddressSpace) error
+	// stays where it is. mine and its are whose address spaces they are.
+	Lend(child AddressSpace, mine, its Memory) error
+	// Leave says that nothing will run here any more, and comes before Release. The Memory is not locked.
+	Leave()
+}
+
+// Memory is the page tables of which an AddressSpace is the cache.
+type Memory interface {
+	// TryLock and Unlock enclose Exchange and Share, on both memories. It does not wait.
+	TryLock() bool
+	Unlock()
+	// Exchange is called on the memory that is to be shown in place of shown, another one. For each page of [lo, hi), in order, that is no code, it gives this one the frame
+	// that shown has there, with its rights, and shown the one that this one has, and exchanges the contents. It returns the end of the pages for which that was
+	// possible, and calls has for what shown has then: the flat memory from off on, with the rights that it had.
+	Exchange(shown Memory, lo, hi uint64, has func(lo, hi, off uint64)) uint64
+	// Share makes pages of [lo, hi) in which there is the same here and in with, which are nobody else's, shared by both, as after a fork: both have the
+	// frame that this one had, which they may not write to. It asks may before each page.
+	Share(with Memory, lo, hi uint64, may func(addr uint64) bool)
 }
 
 // A Sleeper is a Context that wants to know when its thread goes to sleep, as it will not run guest code for a while, and wakes up.

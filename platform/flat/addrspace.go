@@ -15,14 +15,14 @@ import (
 type addressSpace struct {
 	p     *Platform
 	*home             // a child's is its parent's
+	rank  int         // in the home; a child's is greater than its parent's
 	moved atomic.Bool // set once, under mu: stub is valid
 	stub  platform.AddressSpace
 
 	// Protected by mu.
-	maps     shown.Map   // what it shows; the host does while it is its turn
-	contexts []*context  // that have run here last
-	borrows  atomic.Bool // set once: its addresses are another one's
-	asleep   bool        // a context of a borrower has gone to sleep, and none has run since
+	memory   platform.Memory // of which it is the cache; nil if no process of its family has been forked
+	maps     shown.Map       // what it shows; the host does while it is its turn
+	contexts []*context      // that have run here last
 }
 
 // Place is the range in which memory is best put. It is asked once, for a new program.
@@ -206,14 +206,19 @@ func (as *addressSpace) Protect(addr, length uint64, prot platform.Prot) error {
 		as.maps.Protect(addr, addr+length, prot)
 		return nil
 	}
-	as.restore(addr, addr+length, &as.maps)
-	as.left.cut(addr, addr+length)
-	as.windows.cut(addr, addr+length)
-	if e := hostProtect(addr, length, uintptr(shown.HostProt(prot))); e != 0 {
+	if e := as.hostProtect(addr, length, prot); e != 0 {
 		return fmt.Errorf("host mprotect %#x+%#x: %w", addr, length, e)
 	}
 	as.maps.Protect(addr, addr+length, prot)
 	return nil
+}
+
+// hostProtect gives what the host shows other rights. What was rewritten there is forgotten.
+func (as *addressSpace) hostProtect(addr, length uint64, prot platform.Prot) unix.Errno {
+	as.restore(addr, addr+length, &as.maps)
+	as.left.cut(addr, addr+length)
+	as.windows.cut(addr, addr+length)
+	return hostProtect(addr, length, uintptr(shown.HostProt(prot)))
 }
 
 // After implements platform.AddressSpace: changes are in force when they return.
@@ -259,10 +264,7 @@ func (as *addressSpace) Release() {
 	case as.moved.Load():
 		as.stub.Release()
 	case !last:
-		as.failures = 0
-		if err := as.leave(); err != nil {
-			as.p.hostRefused(err)
-		}
+		as.gone()
 	}
 	if last {
 		as.p.places.release(as, !as.moved.Load() && as.turn.Load() == as)

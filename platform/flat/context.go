@@ -103,9 +103,6 @@ func (c *context) Switch(pas platform.AddressSpace, st *arch.State, step bool) (
 			}
 			continue
 		}
-		if as.borrows.Load() {
-			as.awake()
-		}
 		if why := needsStub(st, step); why != "" {
 			if err := as.mustMove(why); err != nil {
 				return platform.Event{}, err

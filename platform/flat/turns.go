@@ -14,9 +14,9 @@ import (
 )
 
 // The child of a fork has the addresses of its parent, and only one of them can have its memory there. Most children need that
-// for a moment only: they exec, or exit, while the parent waits for them. So a parent with one thread lends its addresses to the
-// child and does not run until it has them back: when the child has exec'd or exited, or has moved to a stub because it has gone
-// to sleep or takes long.
+// for a moment only: they exec, or exit, while the parent waits for them. Others talk with their parent, which sleeps meanwhile. So the
+// processes of a family take turns: a parent with one thread lends its addresses to the child, and who wants to run takes them when who
+// has them sleeps, or has ended, and waits for that a little while. If it waits in vain, the younger one of the two moves to a stub.
 
 // Programs that are linked at fixed addresses have them one at a time too, without being a family: one whose threads all sleep (a
 // compiler's driver that waits for the compiler) gives the addresses up to another one that wants to run there.
@@ -33,13 +33,16 @@ type home struct {
 	rw      rewritten
 	windows windows
 	members int // address spaces that have not been released
+	born    int // how many there have been
 
-	// stack is who can run here; the last one does, and the host shows its memory. Whoever is before it has lent to
-	// the one behind.
+	// stack is who can run here; the last one does, or did last, and the host shows its memory.
 	stack   []*addressSpace
 	turn    atomic.Pointer[addressSpace] // the last of stack; nil if it does not run because addresses are missing
-	changed chan struct{}                // closed when turn changes, or the last of stack goes to sleep
-	textGen atomic.Uint64                // counts turns, and rewritten pages that became what they were
+	blank   bool                         // the host shows nothing, but should
+	differ  difference
+	waiters atomic.Int32  // contexts that wait for their turn
+	changed chan struct{} // closed when turn changes, or a context of who has it goes to sleep
+	textGen atomic.Uint64 // counts turns that change mappings, and rewritten pages that became what they were
 
 	// missing is addresses that the last of stack needs and somebody else has, found those that it has got since; host is what the host shows
 	// meanwhile.
@@ -48,10 +51,12 @@ type home struct {
 
 	// failures is how many children in a row had to give the addresses back; for skip forks nothing is lent.
 	failures, skip int
+	// patience is how many turns have gone well and made good for none, at most mostPatience.
+	patience int
 }
 
 const (
-	// lendTime is how long a parent waits for its addresses when it could run.
+	// lendTime is how long one of a family waits for its turn while the other one runs.
 	lendTime = time.Millisecond
 	// busyTime is how long a program waits for addresses that another one has, while there is no processor free for it to run on in a stub but
 	// one: that one the others need, what the programs at these addresses call and the sentry, which runs where the stub does. It looks every
@@ -61,13 +66,17 @@ const (
 	idleLooks = 8
 	// patience is how long who has them must have slept, unless it has gone to sleep since the waiting began.
 	patience = 200 * time.Microsecond
+	// A turn that was waited for in vain, or that was dear, is made good by badTurn others, at most mostPatience: on a busy machine a thread may not run for
+	// some milliseconds though it could.
+	badTurn      = 4
+	mostPatience = 64
 	// mostSkipped is for how many forks, at most, nothing is lent because it was in vain.
 	mostSkipped = 64
 )
 
 // newAddressSpace makes an address space with addresses of its own.
 func (p *Platform) newAddressSpace() *addressSpace {
-	as := &addressSpace{p: p, home: &home{members: 1}}
+	as := &addressSpace{p: p, home: &home{members: 1, differ: difference{shareAt: firstShare, shareAfter: firstShare}}}
 	as.stack = append(as.stack, as)
 	as.turn.Store(as)
 	return as
@@ -85,65 +94,76 @@ func (as *addressSpace) Fork() platform.AddressSpace {
 		return nil
 	}
 	as.members++
-	return &addressSpace{p: as.p, home: as.home}
+	as.born++
+	return &addressSpace{p: as.p, home: as.home, rank: as.born}
 }
 
 // Lend implements platform.Forker.
-func (as *addressSpace) Lend(to platform.AddressSpace) error {
+func (as *addressSpace) Lend(to platform.AddressSpace, mine, its platform.Memory) error {
 	child := to.(*addressSpace)
 	as.mu.Lock()
 	defer as.mu.Unlock()
+	as.memory, child.memory = mine, its
 	switch {
 	case child.moved.Load():
 		return nil
 	case as.moved.Load():
 		return child.move("a fork")
 	}
-	child.borrows.Store(true)
 	as.stack = append(as.stack, child)
-	return as.pass(as, child)
+	_, err := as.pass(as, child)
+	return err
 }
 
-// pass gives the turn of from, which cannot run any more, to to. mu is held.
-func (h *home) pass(from, to *addressSpace) error {
+// pass gives the turn of from, which does not run any more, to to, and returns how many of the host's mappings that changes. mu is held.
+func (h *home) pass(from, to *addressSpace) (changes int, err error) {
+	h.turn.Store(nil)
+	defer h.wakeWaiters()
+	changes, err = to.showNext(from)
+	if changes > 0 {
+		h.textGen.Add(1)
+	}
 	h.turn.Store(to)
-	h.textGen.Add(1)
-	h.wakeLenders()
-	err := to.replace(&from.maps)
 	if err != nil {
 		// The host has no room for the mappings; stubs may.
 		err = to.move("too many host mappings")
 	}
-	return err
+	return changes, err
 }
 
-// replace makes the host show what as shows, in place of old. mu is held.
-func (as *addressSpace) replace(old *shown.Map) error {
+// replace makes the host show what as shows, in place of old, and returns how many changes that took. mu is held.
+func (as *addressSpace) replace(old *shown.Map) (changes int, err error) {
+	if as.blank {
+		old, as.blank = &shown.Map{}, false
+	}
 	var gone []span
 	old.Differing(&as.maps, func(lo, hi uint64, _ shown.Mapping) {
 		as.maps.Gaps(lo, hi, func(lo, hi uint64) { gone = extend(gone, lo, hi) })
 	})
+	var e unix.Errno
 	for _, g := range gone {
-		if e := as.hide(g.lo, g.hi); e != 0 {
-			return e
+		if e == 0 {
+			e = as.hide(g.lo, g.hi)
 		}
 	}
-	var err error
+	changes = len(gone)
 	as.maps.Differing(old, func(lo, hi uint64, m shown.Mapping) {
-		if err == nil {
-			if e := as.hostShow(lo, hi-lo, m.Off, m.Prot); e != 0 {
-				err = e
-			}
+		if changes++; e == 0 {
+			e = as.hostShow(lo, hi-lo, m.Off, m.Prot)
 		}
 	})
-	if err != nil {
-		// Nothing of the old may stay.
-		old.Scan(func(lo uint64, m shown.Mapping) bool {
-			as.hide(lo, m.End)
-			return true
-		})
+	if e != 0 {
+		// Nothing of the old may stay, nor a part of the new.
+		for _, m := range []*shown.Map{old, &as.maps} {
+			m.Scan(func(lo uint64, m shown.Mapping) bool {
+				as.hide(lo, m.End)
+				return true
+			})
+		}
+		as.blank = true
+		return changes, e
 	}
-	return err
+	return changes, nil
 }
 
 // leave ends the presence of an address space whose contexts do not run here any more, or will fault if they do. mu is held.
@@ -163,7 +183,8 @@ func (as *addressSpace) leave() error {
 		as.turn.Store(nil)
 		as.clear()
 	case i == n:
-		return as.pass(as, as.stack[n-1])
+		_, err := as.pass(as, as.stack[n-1])
+		return err
 	}
 	return nil
 }
@@ -181,23 +202,37 @@ func (as *addressSpace) expel() {
 	}
 }
 
+// idle tells whether as, whose turn it is, does not run guest code and will not soon. mu is held.
+func (as *addressSpace) idle() bool {
+	for _, c := range as.contexts {
+		if !c.asleep.Load() {
+			return false
+		}
+	}
+	return len(as.contexts) > 0 // the child of a fork has none at first
+}
+
 // await returns when as may run here, or has moved.
 func (as *addressSpace) await() error {
+	as.waiters.Add(1) // first: who goes to sleep looks at it after that
+	defer as.waiters.Add(-1)
 	var timer *time.Timer
 	for {
 		as.mu.Lock()
+		t := as.turn.Load()
 		switch {
-		case as.moved.Load() || as.turn.Load() == as:
+		case as.moved.Load() || t == as:
 			as.mu.Unlock()
 			return nil
 		case !slices.Contains(as.stack, as):
 			defer as.mu.Unlock()
 			return as.move("a fork that had ended")
-		case as.turn.Load() == nil:
+		case t == nil:
 			as.mu.Unlock()
 			return as.acquire()
-		case as.turn.Load().asleep:
-			return as.takeBack()
+		case t.idle():
+			defer as.mu.Unlock()
+			return as.take(t)
 		}
 		if as.changed == nil {
 			as.changed = make(chan struct{})
@@ -213,27 +248,44 @@ func (as *addressSpace) await() error {
 		select {
 		case <-ch:
 		case <-timer.C:
-			as.mu.Lock()
-			return as.takeBack()
+			if err := as.part(); err != nil {
+				return err
+			}
+			timer.Reset(lendTime)
 		}
 	}
 }
 
-// takeBack has everybody move to whom as has lent. mu is held, and given up.
-func (as *addressSpace) takeBack() error {
+// part has the younger one move of as and of whose turn it is, which both want to run.
+func (as *addressSpace) part() error {
+	as.mu.Lock()
 	defer as.mu.Unlock()
-	for !as.moved.Load() && as.turn.Load() != as && as.turn.Load() != nil {
-		as.failures++
-		as.skip = min(1<<min(as.failures, 16)-2, mostSkipped)
-		if err := as.turn.Load().move("a fork that goes on"); err != nil {
-			return err
-		}
+	t := as.turn.Load()
+	if as.moved.Load() || t == nil || t == as || t.idle() {
+		return nil
 	}
-	return nil
+	if as.bears() {
+		return nil
+	}
+	as.failures++
+	as.skip = min(1<<min(as.failures, 16)-2, mostSkipped)
+	if as.rank > t.rank {
+		t = as
+	}
+	return t.move("a fork that goes on")
 }
 
-// wakeLenders has those look again who wait for their turn. mu is held.
-func (h *home) wakeLenders() {
+// bears tells whether it has gone well often enough to go on with what has not gone well now. mu is held.
+func (h *home) bears() bool {
+	if h.patience < badTurn {
+		return false
+	}
+	h.patience -= badTurn
+	return true
+}
+
+// wakeWaiters has those look again who wait for their turn. mu is held.
+func (h *home) wakeWaiters() {
 	if h.changed != nil {
 		close(h.changed)
 		h.changed = nil
@@ -261,20 +313,31 @@ func (c *context) detach() {
 	defer as.mu.Unlock()
 	i := slices.Index(as.contexts, c)
 	as.contexts = slices.Delete(as.contexts, i, i+1)
-	if len(as.contexts) == 0 && as.borrows.Load() && !as.moved.Load() {
-		// An exec, or the end: who has lent need not wait for Release.
-		as.failures = 0
-		if err := as.leave(); err != nil {
-			as.p.hostRefused(err)
-		}
+	if len(as.contexts) == 0 {
+		as.end() // an exec, or the end: the others of the family need not wait
 	}
 }
 
-// awake notes that a context of a borrower runs.
-func (as *addressSpace) awake() {
+// Leave implements platform.Forker.
+func (as *addressSpace) Leave() {
 	as.mu.Lock()
-	as.asleep = false
+	as.end()
 	as.mu.Unlock()
+}
+
+// end has the others of the family go on, if there are any, without as, in which nothing will run any more. mu is held.
+func (as *addressSpace) end() {
+	if !as.moved.Load() && len(as.stack) > 1 {
+		as.gone()
+	}
+}
+
+// gone is leave where nobody can be told of a failure. mu is held.
+func (as *addressSpace) gone() {
+	as.failures = 0
+	if err := as.leave(); err != nil {
+		as.p.hostRefused(err)
+	}
 }
 
 // acquire returns when as has the addresses that it is missing, or has moved.
@@ -307,7 +370,7 @@ func (as *addressSpace) acquire() error {
 			as.textGen.Add(1)
 			old := as.host
 			as.missing, as.host = nil, shown.Map{}
-			err := as.replace(&old)
+			_, err := as.replace(&old)
 			for _, s := range as.found {
 				if e := as.settle(s.lo, s.hi); e != 0 {
 					err = e
@@ -441,13 +504,11 @@ func (c *context) Sleep() {
 	if as.outside.Load() {
 		c.p.wakeAcquirers()
 	}
-	if !as.borrows.Load() || as.moved.Load() {
-		return
+	if as.waiters.Load() > 0 {
+		as.mu.Lock()
+		as.wakeWaiters()
+		as.mu.Unlock()
 	}
-	as.mu.Lock()
-	as.asleep = true
-	as.wakeLenders()
-	as.mu.Unlock()
 }
 
 // Wake implements platform.Sleeper.

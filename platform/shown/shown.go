@@ -20,16 +20,22 @@ type Mapping struct {
 // Map is all mappings. The zero Map is empty.
 type Map struct {
 	tree btree.Map[uint64, Mapping] // by start
+
+	// Changes counts the changes but those of Replace.
+	Changes uint64
 }
 
 // Len is the number of mappings.
 func (m *Map) Len() int { return m.tree.Len() }
 
 // Clear forgets all.
-func (m *Map) Clear() { m.tree.Clear() }
+func (m *Map) Clear() {
+	m.tree.Clear()
+	m.Changes++
+}
 
 // Clone is a copy.
-func (m *Map) Clone() Map { return Map{*m.tree.Copy()} }
+func (m *Map) Clone() Map { return Map{tree: *m.tree.Copy()} }
 
 // Scan calls f for each mapping, in order, until it returns false.
 func (m *Map) Scan(f func(lo uint64, v Mapping) bool) { m.tree.Scan(f) }
@@ -123,6 +129,7 @@ type piece struct {
 
 // cut takes [lo, hi) out, and appends the mappings that had a part in it, as they were, to old.
 func (m *Map) cut(lo, hi uint64, old []piece) []piece {
+	m.Changes++
 	m.from(lo, hi, func(at uint64, v Mapping) { old = append(old, piece{at, v}) })
 	for _, p := range old {
 		m.tree.Delete(p.at)
@@ -145,6 +152,17 @@ func (m *Map) Map(lo, hi, off uint64, prot platform.Prot) {
 	m.tree.Set(lo, Mapping{hi, off, prot})
 	m.join(lo)
 	m.join(hi)
+}
+
+// Replace is Map where something else is shown now, with the same rights: it is made for what changes back and forth, and joins nothing.
+func (m *Map) Replace(lo, hi, off uint64, prot platform.Prot) {
+	if v, ok := m.tree.Get(lo); ok && v.End == hi && v.Prot == prot {
+		m.tree.Set(lo, Mapping{hi, off, prot})
+		return
+	}
+	var buf [8]piece
+	m.cut(lo, hi, buf[:0])
+	m.tree.Set(lo, Mapping{hi, off, prot})
 }
 
 // Unmap makes [lo, hi) show nothing.
