@@ -31,6 +31,7 @@ type AddressSpace struct {
 	minFlt, majFlt atomic.Uint64
 	rss            [nKinds]atomic.Int64 // pages; changed under mu
 	hwm            atomic.Int64
+	brk            brk
 
 	// mu guards what follows. Copies to and from guest memory hold it for
 	// reading, everything else for writing.
@@ -53,7 +54,7 @@ type AddressSpace struct {
 	holeTop  uint64 // no gap of holeMax+1 or more between here and mmapBase
 	holeMax  uint64
 
-	layout Layout
+	layout Layout // but for Brk, which is brk
 	auxv   []uint64
 	exe    any
 }

@@ -52,6 +52,7 @@ func (as *AddressSpace) forkLocked(n *AddressSpace, files bool) error {
 	n.area, n.mmapBase, n.legacy = as.area, as.mmapBase, as.legacy
 	n.holeTop, n.holeMax = as.holeTop, as.holeMax
 	n.layout, n.auxv, n.exe = as.layout, as.auxv, as.exe
+	n.brk.word.Store(as.brk.word.Load())
 	var err error
 	as.regions.Scan(func(_ uint64, r *region) bool {
 		if r.flags&flagDontFork != 0 {

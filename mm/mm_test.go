@@ -733,6 +733,66 @@ func TestBrk(t *testing.T) {
 	clean(t, m)
 }
 
+// TestLeafBrk moves the break both ways: what a leaf call does the other one sees, and what it cannot do it leaves alone.
+func TestLeafBrk(t *testing.T) {
+	m, p := newTest(t, 64<<20)
+	as := newAS(t, m, p)
+	leaf := func(addr, want uint64) {
+		t.Helper()
+		got, ok := as.LeafBrk(addr)
+		require.True(t, ok)
+		require.EqualValues(t, want, got)
+		require.EqualValues(t, want, as.Brk(0))
+		require.EqualValues(t, want, as.Layout().Brk)
+	}
+	not := func(addr uint64) {
+		t.Helper()
+		was := as.Brk(0)
+		_, ok := as.LeafBrk(addr)
+		require.False(t, ok)
+		require.Equal(t, was, as.Brk(0))
+	}
+	not(0) // no heap yet
+	as.SetLayout(func(l *Layout) {
+		l.StartCode, l.EndCode, l.StartData, l.EndData = 0x8000000, 0x8001000, 0x8001000, 0x8002000
+		l.StartStack, l.ArgStart, l.ArgEnd, l.EnvStart, l.EnvEnd = 0x20000000, 0x20000000, 0x20000000, 0x20000000, 0x20000000
+	})
+	as.SetBrk(0x10000000)
+	leaf(0, 0x10000000)
+	leaf(0x10000000, 0x10000000)
+	leaf(0xfffffff, 0x10000000) // the same page's end, but below the heap
+	not(0x10000001)
+	require.EqualValues(t, 0x10001800, as.Brk(0x10001800))
+	require.NoError(t, poke(as, 0x10001ff0, 5))
+	leaf(0x10001001, 0x10001001)
+	leaf(0x10002000, 0x10002000)
+	for _, addr := range []uint64{0x10001000, 0x10002001, 1 << 46, 1<<63 | 0x10001800, ^uint64(0)} {
+		not(addr)
+	}
+	require.EqualValues(t, 5, mustPeek(t, as, 0x10001ff0))
+
+	n, err := as.Fork()
+	require.NoError(t, err)
+	leaf(0x10001900, 0x10001900)
+	require.EqualValues(t, 0x10002000, n.Brk(0))
+	n.DecUsers()
+
+	// After PR_SET_MM it is all left to the whole call.
+	require.NoError(t, as.PrctlSetMM(unix.PR_SET_MM_START_BRK, 0x10001200))
+	not(0)
+	not(0x10001a00)
+	require.EqualValues(t, 0x10001a00, as.Brk(0x10001a00))
+	require.EqualValues(t, 0x10001a00, as.Brk(0x10001100))
+	not(0x10001a01)
+	l := as.Layout()
+	require.EqualValues(t, 0x10001200, l.StartBrk)
+	l.Brk = 0x10001b00
+	require.NoError(t, as.SetMMMap(l))
+	require.EqualValues(t, 0x10001b00, as.Brk(0))
+	as.DecUsers()
+	clean(t, m)
+}
+
 func TestAtomicsAndFutexKeys(t *testing.T) {
 	m, p := newTest(t, 64<<20)
 	as := newAS(t, m, p)

@@ -25,7 +25,7 @@ func (as *AddressSpace) info(r *region) RegionInfo {
 	if i.Name == "" && r.anonymous() {
 		l := &as.layout
 		switch {
-		case r.start < l.Brk && r.end > l.StartBrk:
+		case r.start < as.brk.end() && r.end > l.StartBrk:
 			i.Name = "[heap]"
 		case has(flagStack) || r.start <= l.StartStack && r.end > l.StartStack:
 			i.Name = "[stack]"
@@ -288,14 +288,20 @@ func (as *AddressSpace) setName(lo, hi uint64, name string, dead *[]*MapFile) er
 func (as *AddressSpace) Layout() Layout {
 	as.mu.RLock()
 	defer as.mu.RUnlock()
-	return as.layout
+	l := as.layout
+	l.Brk = as.brk.end()
+	return l
 }
 
 // SetLayout changes it, for exec. f must not use as.
 func (as *AddressSpace) SetLayout(f func(l *Layout)) {
 	as.mu.Lock()
 	defer as.mu.Unlock()
-	f(&as.layout)
+	l := as.layout
+	l.Brk = as.brk.end()
+	f(&l)
+	as.layout = l
+	as.brk.set(l.Brk)
 }
 
 // PrctlSetMM sets one field (PR_SET_MM); the caller has checked capabilities.
@@ -303,6 +309,7 @@ func (as *AddressSpace) PrctlSetMM(opt int, v uint64) error {
 	as.mu.Lock()
 	defer as.mu.Unlock()
 	l := as.layout
+	l.Brk = as.brk.settle()
 	p := map[int]*uint64{
 		unix.PR_SET_MM_START_CODE: &l.StartCode, unix.PR_SET_MM_END_CODE: &l.EndCode,
 		unix.PR_SET_MM_START_DATA: &l.StartData, unix.PR_SET_MM_END_DATA: &l.EndData,
@@ -329,9 +336,11 @@ func (as *AddressSpace) PrctlSetMM(opt int, v uint64) error {
 func (as *AddressSpace) SetMMMap(l Layout) error {
 	as.mu.Lock()
 	defer as.mu.Unlock()
+	as.brk.settle()
 	return as.setLayout(l)
 }
 
+// setLayout is for PR_SET_MM. The break is settled.
 func (as *AddressSpace) setLayout(l Layout) error {
 	for _, v := range []uint64{l.StartCode, l.EndCode, l.StartData, l.EndData, l.StartBrk, l.Brk,
 		l.StartStack, l.ArgStart, l.ArgEnd, l.EnvStart, l.EnvEnd} {
@@ -347,6 +356,7 @@ func (as *AddressSpace) setLayout(l Layout) error {
 		return unix.EINVAL
 	}
 	as.layout = l
+	as.brk.set(l.Brk)
 	return nil
 }
 
