@@ -124,6 +124,7 @@ type Kernel struct {
 	ticker    *ticker      // nil: clocks are read at each call
 	hostCPUs  int64        // processors that tasks can run on
 	running   atomic.Int64 // tasks that do not sleep
+	limited   atomic.Bool  // there has been a process with RLIMIT_DATA; it stays
 	ino       atomic.Uint64
 	live      sync.WaitGroup // goroutines of tasks
 	shutdown  atomic.Bool

@@ -191,6 +191,19 @@ func LeafSigprocmask(task unsafe.Pointer, how, set, old, size uint64) (uint64, p
 	return 0, platform.LeafDone
 }
 
+// LeafBrk is brk(2) that changes no page.
+//
+//go:nosplit
+//go:norace
+func LeafBrk(task unsafe.Pointer, addr, _, _, _ uint64) (uint64, platform.LeafResult) {
+	t := (*Task)(task)
+	if t.k.limited.Load() {
+		return 0, platform.LeafNot
+	}
+	end, ok := t.mm.LeafBrk(addr)
+	return end, doneIf(ok)
+}
+
 // afterLeaf does what a leaf call has left to do: who waits for room in a counter is told.
 func (t *Task) afterLeaf() {
 	t.work.And(^workLeaf)

@@ -74,11 +74,19 @@ func (p *Process) SetLimit(t *Task, resource int, n *unix.Rlimit) (old unix.Rlim
 		return old, unix.EPERM
 	}
 	p.limits[resource] = *n
+	p.k.noteDataLimit(&p.limits)
 	p.limitMu.Unlock()
 	if resource == unix.RLIMIT_CPU {
 		p.cpuLimitChanged()
 	}
 	return old, nil
+}
+
+// noteDataLimit notes that there is a process with a limit of its data, which a leaf call of brk(2) does not look at.
+func (k *Kernel) noteDataLimit(l *Limits) {
+	if l[unix.RLIMIT_DATA].Cur != unix.RLIM_INFINITY {
+		k.limited.Store(true)
+	}
 }
 
 // Limits is a copy of all limits, for fork and /proc/PID/limits.

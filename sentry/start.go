@@ -80,6 +80,7 @@ func (k *Kernel) Start(a InitArgs) (_ *Process, err error) {
 	if a.Limits != nil {
 		limits = *a.Limits
 	}
+	k.noteDataLimit(&limits)
 	umask := uint32(022)
 	if a.Umask != nil {
 		umask = *a.Umask

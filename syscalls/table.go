@@ -17,7 +17,7 @@ var table = [...]Entry{
 	9:   {Name: "mmap", Support: Full, Args: "addr:ptr length:size prot:flags/prot flags:flags/mmap fd:dirfd off:hex", Fn: makes(h6(mmap))},
 	10:  {Name: "mprotect", Support: Full, Args: "addr:ptr length:size prot:flags/prot", Fn: makes(h3(mprotect))},
 	11:  {Name: "munmap", Support: Full, Args: "addr:ptr length:size", Fn: h2(munmap)},
-	12:  {Name: "brk", Support: Full, Args: "addr:ptr", Fn: h1(brk)},
+	12:  {Name: "brk", Support: Full, Depth: Leaf, Args: "addr:ptr", Fn: h1(brk), Leaf: sentry.LeafBrk},
 	13:  {Name: "rt_sigaction", Support: Full, Args: "sig:signal act:sigaction oldact:struct/sigactionout size:size", Fn: h4(rtSigaction)},
 	14:  {Name: "rt_sigprocmask", Support: Full, Depth: Leaf, Args: "how:flags/sigprocmask set:sigset oldset:struct/sigsetout size:size", Fn: h4(rtSigprocmask), Leaf: sentry.LeafSigprocmask},
 	15:  {Name: "rt_sigreturn", Support: Full, Args: "", Fn: h0(rtSigreturn)},
