@@ -5,7 +5,7 @@ import "unsafe"
 // An Answerer is a Context that can answer system calls itself, without a stop. NoAnswers may be called from any
 // goroutine, Answer from the context's; an answer that is being taken back may still be given until NoAnswers has returned.
 type Answerer interface {
-	// Answer makes value the result of system call nr, below 256, until NoAnswers.
+	// Answer makes value the result of system call nr until NoAnswers. No two calls with answers have the same low byte.
 	Answer(nr uint64, value uint32)
 	// AnswerBy has f make it, or does nothing. arg must be there as long as the context.
 	AnswerBy(nr uint64, f LeafFunc, arg unsafe.Pointer)

@@ -204,6 +204,24 @@ func LeafBrk(task unsafe.Pointer, addr, _, _, _ uint64) (uint64, platform.LeafRe
 	return end, doneIf(ok)
 }
 
+// LeafGetCPU is getcpu(2).
+//
+//go:nosplit
+//go:norace
+func LeafGetCPU(task unsafe.Pointer, cpu, node, _, _ uint64) (uint64, platform.LeafResult) {
+	t := (*Task)(task)
+	if cpu != 0 && !t.mm.Placed(cpu, 4) || node != 0 && !t.mm.Placed(node, 4) {
+		return 0, platform.LeafNot
+	}
+	if cpu != 0 {
+		storeGuest(cpu, uint32(t.cpu.Load()))
+	}
+	if node != 0 {
+		storeGuest(node, uint32(0))
+	}
+	return 0, platform.LeafDone
+}
+
 // afterLeaf does what a leaf call has left to do: who waits for room in a counter is told.
 func (t *Task) afterLeaf() {
 	t.work.And(^workLeaf)
@@ -224,7 +242,7 @@ func (t *Task) LeafWrites(fd int32) bool { return t.files.LeafWrite(fd) }
 //
 //go:nosplit
 //go:nocheckptr
-func storeGuest[T uint8 | uint64](addr uint64, v T) {
+func storeGuest[T uint8 | uint32 | uint64](addr uint64, v T) {
 	*(*T)(*(*unsafe.Pointer)(unsafe.Pointer(&addr))) = v
 }
 

@@ -2,6 +2,7 @@ package sentry
 
 import (
 	"math"
+	"math/bits"
 	"sort"
 	"sync"
 	"sync/atomic"
@@ -36,8 +37,10 @@ type taskSched struct {
 	deadline    [3]uint64 // runtime, deadline, period
 	utilMin     uint32
 	utilMax     uint32
-	affinity    CPUSet
+	affinity    CPUSet     // setAffinity sets it
 	ioc         *ioContext // nil: never set
+
+	cpu atomic.Int32 // the first of affinity
 
 	startTime int64 // Kernel.mono at creation
 
@@ -72,6 +75,16 @@ const MaxCPUs = 16 * 64
 
 // Has tells whether processor n is in s.
 func (s *CPUSet) Has(n int) bool { return n >= 0 && n < MaxCPUs && s[n/64]>>(n%64)&1 != 0 }
+
+// first is the lowest processor in s, or 0 if it is empty.
+func (s *CPUSet) first() int {
+	for i, w := range s {
+		if w != 0 {
+			return 64*i + bits.TrailingZeros64(w)
+		}
+	}
+	return 0
+}
 
 // AllCPUs is the set of the sandbox's processors.
 func (k *Kernel) AllCPUs() CPUSet {
@@ -319,15 +332,12 @@ func (t *Task) Switches() (voluntary, involuntary int64) { return t.nvcsw.Load()
 
 // CPU is the processor that getcpu(2) names: the first that the task may run on, since the
 // host moves it as it likes.
-func (t *Task) CPU() int {
-	t.schedMu.Lock()
-	defer t.schedMu.Unlock()
-	for i := range t.k.cpus {
-		if t.affinity.Has(i) {
-			return i
-		}
-	}
-	return 0
+func (t *Task) CPU() int { return int(t.cpu.Load()) }
+
+// setAffinity sets it. schedMu is held unless nobody else knows the task yet.
+func (s *taskSched) setAffinity(set CPUSet) {
+	s.affinity = set
+	s.cpu.Store(int32(set.first()))
 }
 
 // Sched is a task's scheduling parameters as others see them.
@@ -351,7 +361,7 @@ func (s *taskSched) inherit(t *Task, flags uint64) {
 	t.schedMu.Lock()
 	defer t.schedMu.Unlock()
 	s.policy, s.rtPriority, s.nice = t.policy, t.rtPriority, t.nice
-	s.affinity = t.affinity
+	s.setAffinity(t.affinity)
 	if s.ioc = t.ioc; s.ioc != nil && flags&unix.CLONE_IO == 0 {
 		s.ioc = new(ioContext)
 		s.ioc.prio.Store(t.ioc.prio.Load())
@@ -479,7 +489,7 @@ func (t *Task) SetAffinity(o *Task, set CPUSet) error {
 		return unix.EINVAL
 	}
 	o.schedMu.Lock()
-	o.affinity = set
+	o.setAffinity(set)
 	o.schedMu.Unlock()
 	o.setWork(workResume) // its processor for rseq(2) may be another now
 	return nil

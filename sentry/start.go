@@ -112,7 +112,7 @@ func (k *Kernel) Start(a InitArgs) (_ *Process, err error) {
 	t.cred.Store(c)
 	t.sig.altstack.Flags = SsDisable
 	t.syscallNo.Store(arch.NoSyscall)
-	t.affinity = k.AllCPUs()
+	t.setAffinity(k.AllCPUs())
 	t.utilMax = 1024
 	t.nice = max(-20, min(19, a.Nice))
 	t.tsc = unix.PR_TSC_ENABLE

@@ -314,7 +314,7 @@ var table = [...]Entry{
 	306: {Name: "syncfs", Support: Full, Args: "fd:fd", Fn: h1(syncfs)},
 	307: {Name: "sendmmsg", Support: Full, Args: "fd:fd msgs:ptr n:uint flags:flags/msg", Fn: makes(h4(sendmmsg))},
 	308: {Name: "setns", Support: Full, Args: "fd:fd kind:flags/clone", Fn: makes(h2(setns))},
-	309: {Name: "getcpu", Support: Full, Args: "cpu:ptr node:ptr", Fn: h2(getcpu)},
+	309: {Name: "getcpu", Support: Full, Depth: Leaf, Args: "cpu:ptr node:ptr", Fn: h2(getcpu), Leaf: sentry.LeafGetCPU},
 	310: {Name: "process_vm_readv", Support: Full, Args: "pid:pid local:ptr nlocal:size remote:ptr nremote:size flags:hex", Fn: h6(processVMReadv)},
 	311: {Name: "process_vm_writev", Support: Full, Args: "pid:pid local:ptr nlocal:size remote:ptr nremote:size flags:hex", Fn: h6(processVMWritev)},
 	312: {Name: "kcmp", Support: Full, Args: "pid1:pid pid2:pid type:int idx1:size idx2:size", Fn: h5(kcmp)},

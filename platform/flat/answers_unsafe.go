@@ -9,7 +9,7 @@ import (
 
 // Calls that are answered in the guest (switch_amd64.s), by a value or by a function of the sentry's.
 
-// answer is what switch_amd64.s gives for a call.
+// answer is what switch_amd64.s gives for a call, which it finds by the low byte of the number.
 type answer struct {
 	negative uint64 // of the call's number, or noAnswer of it
 	value    uint64
@@ -49,7 +49,7 @@ func (c *context) answer(nr uint64, a answer) {
 		*all = none
 		c.answers.Store(all)
 	}
-	e := &all[nr]
+	e := &all[uint8(nr)]
 	if a.negative = -nr; atomic.LoadUint64(&e.negative) == a.negative && e.value == a.value && e.fn == a.fn && e.arg == a.arg {
 		return
 	}
@@ -61,7 +61,7 @@ func (c *context) answer(nr uint64, a answer) {
 // NoAnswer implements platform.Answerer.
 func (c *context) NoAnswer(nr uint64) {
 	if all := c.answers.Load(); all != &none {
-		atomic.StoreUint64(&all[nr].negative, noAnswer(nr))
+		atomic.StoreUint64(&all[uint8(nr)].negative, noAnswer(nr))
 	}
 }
 
