@@ -26,5 +26,5 @@ const (
 // A LeafFunc makes a system call, of which it is told the first four arguments, and returns the result, and what it has done.
 // It runs in the thread of the guest, out of the Go scheduler's sight, on a small stack: it and what it calls are nosplit, allocate nothing, take no locks, store no pointers, use no vector registers, and reach no object but by ways that only the
 // thread itself changes. It is no closure. It may read and write guest memory at the guest's addresses, where nobody else but the guest can have anything
-// (Placer): a fault undoes the call as LeafNot does, so whatever else it does comes after.
+// (Placer): a fault undoes the call as LeafNot does, so whatever else it does comes after. Package vdso reads clocks for it.
 type LeafFunc func(arg unsafe.Pointer, a0, a1, a2, a3 uint64) (result uint64, did LeafResult)

@@ -8,6 +8,7 @@ import (
 
 	"gosv.dev/mm/usermem"
 	"gosv.dev/platform"
+	"gosv.dev/platform/vdso"
 	"gosv.dev/vfs"
 	"gosv.dev/vfs/waitq"
 )
@@ -220,6 +221,106 @@ func LeafGetCPU(task unsafe.Pointer, cpu, node, _, _ uint64) (uint64, platform.L
 		storeGuest(node, uint32(0))
 	}
 	return 0, platform.LeafDone
+}
+
+// Sets of clocks, a bit each, of those that are the same for all, but for what a time namespace adds to the offset ones (see Task.wallClock).
+const (
+	offsetClocks = 1<<unix.CLOCK_MONOTONIC | 1<<unix.CLOCK_MONOTONIC_RAW | 1<<unix.CLOCK_MONOTONIC_COARSE | 1<<unix.CLOCK_BOOTTIME | 1<<unix.CLOCK_BOOTTIME_ALARM
+	coarseClocks = 1<<unix.CLOCK_REALTIME_COARSE | 1<<unix.CLOCK_MONOTONIC_COARSE
+	wallClocks   = offsetClocks | coarseClocks | 1<<unix.CLOCK_REALTIME | 1<<unix.CLOCK_REALTIME_ALARM | 1<<clockTAI
+)
+
+// clockIn tells whether a clock is in a set.
+//
+//go:nosplit
+func clockIn(id uint64, set uint32) bool { return uint32(id) < 32 && set>>uint32(id)&1 != 0 }
+
+// LeafClockGetTime is clock_gettime(2) of wall clocks of the host's own time namespace.
+//
+//go:nosplit
+//go:norace
+func LeafClockGetTime(task unsafe.Pointer, id, addr, _, _ uint64) (uint64, platform.LeafResult) {
+	t := (*Task)(task)
+	if !clockIn(id, wallClocks) || clockIn(id, offsetClocks) && t.ns.Time != t.k.rootNS.Time || !t.mm.Placed(addr, 16) {
+		return 0, platform.LeafNot
+	}
+	host := uint32(id)
+	switch host {
+	case unix.CLOCK_REALTIME_ALARM:
+		host = unix.CLOCK_REALTIME
+	case unix.CLOCK_BOOTTIME_ALARM:
+		host = unix.CLOCK_BOOTTIME
+	}
+	sec, nsec, ok := vdso.Clock(host)
+	if !ok {
+		return 0, platform.LeafNot
+	}
+	storeGuest(addr, uint64(sec))
+	storeGuest(addr+8, uint64(nsec))
+	return 0, platform.LeafDone
+}
+
+// LeafClockGetRes is clock_getres(2) of wall clocks.
+//
+//go:nosplit
+//go:norace
+func LeafClockGetRes(task unsafe.Pointer, id, addr, _, _ uint64) (uint64, platform.LeafResult) {
+	t := (*Task)(task)
+	if !clockIn(id, wallClocks) || addr != 0 && !t.mm.Placed(addr, 16) {
+		return 0, platform.LeafNot
+	}
+	if addr == 0 {
+		return 0, platform.LeafDone
+	}
+	res := int64(1)
+	if clockIn(id, coarseClocks) {
+		res = coarseRes
+	}
+	storeGuest(addr, uint64(0))
+	storeGuest(addr+8, uint64(res))
+	return 0, platform.LeafDone
+}
+
+// LeafGetTimeOfDay is gettimeofday(2).
+//
+//go:nosplit
+//go:norace
+func LeafGetTimeOfDay(task unsafe.Pointer, tv, tz, _, _ uint64) (uint64, platform.LeafResult) {
+	t := (*Task)(task)
+	if tv != 0 && !t.mm.Placed(tv, 16) || tz != 0 && !t.mm.Placed(tz, 8) {
+		return 0, platform.LeafNot
+	}
+	if tv != 0 {
+		sec, nsec, ok := vdso.Clock(unix.CLOCK_REALTIME)
+		if !ok {
+			return 0, platform.LeafNot
+		}
+		storeGuest(tv, uint64(sec))
+		storeGuest(tv+8, uint64(nsec/1000))
+	}
+	if tz != 0 {
+		storeGuest(tz, uint64(0))
+	}
+	return 0, platform.LeafDone
+}
+
+// LeafTime is time(2).
+//
+//go:nosplit
+//go:norace
+func LeafTime(task unsafe.Pointer, addr, _, _, _ uint64) (uint64, platform.LeafResult) {
+	t := (*Task)(task)
+	if addr != 0 && !t.mm.Placed(addr, 8) {
+		return 0, platform.LeafNot
+	}
+	sec, _, ok := vdso.Clock(unix.CLOCK_REALTIME)
+	if !ok {
+		return 0, platform.LeafNot
+	}
+	if addr != 0 {
+		storeGuest(addr, uint64(sec))
+	}
+	return uint64(sec), platform.LeafDone
 }
 
 // afterLeaf does what a leaf call has left to do: who waits for room in a counter is told.

@@ -5,6 +5,7 @@ import (
 	"unsafe"
 
 	"gosv.dev/platform"
+	"gosv.dev/platform/vdso"
 )
 
 // Calls that are answered in the guest (switch_amd64.s), by a value or by a function of the sentry's.
@@ -16,6 +17,11 @@ type answer struct {
 	fn       uintptr // code of a platform.LeafFunc instead of a value, or 0
 	arg      unsafe.Pointer
 }
+
+// clockTraps is where switch_amd64.s notes which clock the vDSO has made a system call for.
+//
+//lint:ignore U1000 sigentry goes there
+var clockTraps = &vdso.Traps
 
 // leafCode is where the instructions of a function that is no closure begin.
 func leafCode(f platform.LeafFunc) uintptr { return **(**uintptr)(unsafe.Pointer(&f)) }

@@ -28,7 +28,8 @@
 // Rewritten calls jump to answer first, which looks into a table of the context's. A call that is answered there by a value never leaves the
 // guest. One that is answered by a function (platform.LeafFunc) runs it on a stack in the thread's block: signals that come meanwhile are put off as while
 // leaving, and at its end the guest is left if there are some (eventLeft). It may use guest memory in places at its own addresses: a fault there leads to
-// leafUndo, which makes the whole call of it.
+// leafUndo, which makes the whole call of it. So does a system call of the host's vDSO, which it may have read a clock (package vdso): that traps like a guest's,
+// for the thread counts as in the guest.
 //
 // # What a call costs
 //

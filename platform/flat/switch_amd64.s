@@ -605,6 +605,8 @@ make:
 	RET
 
 inLeaf:
+	CMPL DI, $31
+	JEQ  vdsoCalls
 	MOVL $(1<<7 | 1<<11), AX // SIGBUS SIGSEGV
 	TESTQ R10, AX
 	JEQ  leaving
@@ -615,6 +617,17 @@ inLeaf:
 	CMPQ AX, R9
 	JCC  leaving
 	// Guest memory is not there, or not for this.
+	JMP  undo
+vdsoCalls:
+	// The vDSO cannot read a clock without the host's kernel (package vdso). The whole call can.
+	CMPL 8(SI), $0
+	JLE  leaving // it was sent
+	MOVL U_DI(DX), CX
+	ANDL $31, CX
+	MOVQ ·clockTraps(SB), AX
+	LOCK
+	BTSL CX, (AX)
+undo:
 	LEAQ (BLOCKREST-PUSHED)(R8), AX
 	MOVQ AX, U_SP(DX)
 	LEAQ ·leafUndo(SB), AX

@@ -38,7 +38,7 @@ import (
 
 const (
 	maxBlocks = 1 << 14
-	blockSize = 4096
+	blockSize = 8192 // most of it for the host's vDSO, which leaf calls use
 	blockHead = 64
 
 	// owned is the owner of a block until its thread ends, which the host notes.

@@ -39,13 +39,13 @@
 // Blocks: owned, maxBlocks, the logarithm of blockSize, maxBlocks * blockSize, blockSize - 1, blockHead.
 #define OWNED      0x7fffffff
 #define MAXBLOCKS  0x4000
-#define BLOCKSHIFT 12
-#define BLOCKSSIZE 0x4000000
-#define BLOCKMASK  0xfff
+#define BLOCKSHIFT 13
+#define BLOCKSSIZE 0x8000000
+#define BLOCKMASK  0x1fff
 #define BLOCKHEAD  64
 
 // The end of the block, where the stack of leaf calls begins.
-#define BLOCKREST 4032
+#define BLOCKREST 8128
 
 // Where processes have their memory: placesLo, and placesHi - placesLo.
 #define PLACESLO   0x100000000000

@@ -79,7 +79,7 @@ func TestSeccomp(t *testing.T) {
 	if harness.Native() || harness.Long() {
 		return
 	}
-	for _, name := range []string{"timers", "threads", "patch", "jit", "otherways"} {
+	for _, name := range []string{"timers", "threads", "patch", "jit", "otherways", "leafclock"} {
 		bin, _ := build(t, filepath.Join("testdata", name+".c"))
 		for _, flags := range [][]string{{"--interception=seccomp"}, {"--interception=seccomp", "--no-rewrite"}} {
 			t.Run(name, func(t *testing.T) {
