@@ -48,6 +48,20 @@ static void read_event(void) {
 	uint64_t v;
 	if (read(fd, &v, sizeof v) != sizeof v) die("read of an eventfd");
 }
+static void get_time(void) {
+	struct timespec t;
+	if (syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &t)) die("clock_gettime");
+}
+static void get_cpu(void) {
+	unsigned cpu;
+	if (syscall(SYS_getcpu, &cpu, 0, 0)) die("getcpu");
+}
+static char *heap; // in the middle of a page
+static void move_break(void) {
+	static long to;
+	to ^= 8;
+	if ((char *)syscall(SYS_brk, heap + to) != heap + to) die("brk");
+}
 static void read_zero(void) { if (read(fd, buf, 1) != 1) die("read"); }
 static void write_null(void) { if (write(fd, buf, 1) != 1) die("write"); }
 static void pread_4k(void) { if (pread(tmpfd, buf, 4096, 0) != 4096) die("pread"); }
@@ -183,6 +197,10 @@ static void *echo(void *a) {
 
 static void need_zero(void) { if ((fd = open("/dev/zero", O_RDONLY)) < 0) die("/dev/zero"); }
 static void need_null(void) { if ((fd = open("/dev/null", O_WRONLY)) < 0) die("/dev/null"); }
+static void need_heap(void) {
+	heap = (char *)(((uintptr_t)sbrk(0) | 4095) + 2048);
+	if (brk(heap)) die("brk");
+}
 static void need_event(void) { // one call takes one
 	uint64_t most = ULLONG_MAX - 1;
 	fd = eventfd(0, EFD_SEMAPHORE);
@@ -247,6 +265,9 @@ static struct {
 	{"sigprocmask", 0, mask},
 	{"futex-wake", 0, wake_none},
 	{"sched-yield", 0, yield},
+	{"clock-gettime", 0, get_time},
+	{"getcpu", 0, get_cpu},
+	{"brk", need_heap, move_break},
 	{"read-event", need_event, read_event},
 	{"read-zero", need_zero, read_zero},
 	{"write-null", need_null, write_null},
