@@ -36,14 +36,22 @@ func (x *difference) knows(as, from *addressSpace) bool {
 		x.a == from && x.b == as && x.ca == from.maps.Changes && x.cb == as.maps.Changes
 }
 
-// find makes spans what from shows, and the host, that as does not show in the same way. mu is held.
-func (x *difference) find(as, from *addressSpace) {
+// find makes spans what from shows, and the host, that as does not show in the same way. If from comes back, what as does not show at all counts too: it
+// will have pages there. mu is held.
+func (x *difference) find(as, from *addressSpace, comesBack bool) {
 	x.a, x.b, x.spans = nil, nil, x.spans[:0]
 	var size uint64
+	add := func(lo, hi uint64) {
+		x.spans = append(x.spans, span{lo, hi})
+		size += hi - lo
+	}
 	from.maps.Differing(&as.maps, func(lo, hi uint64, m shown.Mapping) {
-		if m.Prot&(platform.Private|platform.Exec) == platform.Private && as.place.contains(lo, hi) {
-			x.spans = append(x.spans, span{lo, hi})
-			size += hi - lo
+		switch {
+		case m.Prot&(platform.Private|platform.Exec) != platform.Private || !as.place.contains(lo, hi):
+		case comesBack:
+			add(lo, hi)
+		default:
+			as.maps.Each(lo, hi, func(lo uint64, m shown.Mapping) { add(lo, m.End) })
 		}
 	})
 	if size > mostExchanged {
@@ -101,7 +109,7 @@ func (as *addressSpace) showNext(from *addressSpace) (changes int, err error) {
 	}
 	known := x.knows(as, from)
 	if !known {
-		x.find(as, from)
+		x.find(as, from, slices.Contains(as.stack, from))
 	}
 	x.turns++
 	share := x.turns > x.shareAt

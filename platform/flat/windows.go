@@ -118,12 +118,9 @@ func (as *addressSpace) makeWindow(addr, length, off uint64, prot platform.Prot)
 	}
 }
 
-// unmapHidden ends the host's mapping of what is hidden in a range. mu is held.
+// unmapHidden ends the host's mapping of what is hidden in a range. It is, or will be, the turn of as. mu is held.
 func (as *addressSpace) unmapHidden(lo, hi uint64) {
-	// Whose turn it is shows the most there is.
-	if t := as.turn.Load(); t != nil {
-		t.maps.Gaps(lo, hi, func(lo, hi uint64) { hostUnmap(lo, hi-lo) })
-	}
+	as.maps.Gaps(lo, hi, func(lo, hi uint64) { hostUnmap(lo, hi-lo) })
 }
 
 // hideInWindow hides flat memory where windows are, and tells whether it did. mu is held.
