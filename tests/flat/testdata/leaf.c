@@ -15,9 +15,6 @@ CHECKED("checked_futex", "mov $202,%eax\nsyscall\n");
 CHECKED("checked_umask", "mov $95,%eax\nsyscall\n");
 CHECKED("checked_yield", "mov $24,%eax\nsyscall\n");
 
-static atomic_long alarms;
-static void on_alarm(int s) { alarms++; }
-
 static int stop, alone = 1;
 static void on_end(int s) { stop = 1; }
 
@@ -92,13 +89,7 @@ static void *run(void *a) {
 int main(int argc, char **argv) {
 	arguments(argc, argv);
 	umask(022);
-	handle(SIGALRM, on_alarm, SA_RESTART);
-	alarm(0);
-	timer_t timer;
-	struct sigevent ev = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM};
-	MUST(timer_create(CLOCK_MONOTONIC, &ev, &timer));
-	struct itimerspec its = {{0, 100000}, {0, 100000}};
-	MUST(timer_settime(timer, 0, &its, NULL));
+	every(100000, SIGALRM);
 	struct sigevent last = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1};
 	timer_t once;
 	struct itimerspec in = {{0}, {millis / 1000, millis % 1000 * 1000000L}};

@@ -10,9 +10,6 @@
 long checked_brk(long nr, long *args, long *result);
 CHECKED("checked_brk", "mov $12,%eax\nsyscall\n");
 
-static atomic_long alarms;
-static void on_alarm(int s) { alarms++; }
-
 static int stop;
 static unsigned char *base; // the beginning of a page
 #define PAGES 6
@@ -76,12 +73,7 @@ int main(int argc, char **argv) {
 	mallopt(M_TOP_PAD, 0);
 	base = (unsigned char *)((((long)sbrk(0)) + 4 * PAGE - 1) & ~(PAGE - 1L));
 	moved(base);
-	handle(SIGALRM, on_alarm, SA_RESTART);
-	timer_t timer;
-	struct sigevent ev = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM};
-	MUST(timer_create(CLOCK_MONOTONIC, &ev, &timer));
-	struct itimerspec its = {{0, 100000}, {0, 100000}};
-	MUST(timer_settime(timer, 0, &its, NULL));
+	every(100000, SIGALRM);
 	uint64_t seed = 1;
 	for (long end = now_ms() + millis; now_ms() < end;)
 		alone(&seed);

@@ -18,17 +18,6 @@ CHECKED("checked_gettimeofday", "mov $96,%eax\nsyscall\n");
 CHECKED("checked_time", "mov $201,%eax\nsyscall\n");
 CHECKED("checked_getcpu", "mov $309,%eax\nsyscall\n");
 
-// EXPECT makes a call and compares what it returns.
-#define EXPECT(call, want, ...)                                                           \
-	do {                                                                              \
-		long args_[6] = {__VA_ARGS__}, r_, bad_ = call(0, args_, &r_), want_ = want; \
-		if (bad_ || r_ != want_)                                                  \
-			WRONG("%s: %lx, %ld and not %ld", #call, bad_, r_, want_);        \
-	} while (0)
-
-static atomic_long alarms;
-static void on_alarm(int s) { alarms++; }
-
 static int stop;
 static int avx;
 
@@ -216,12 +205,7 @@ int main(int argc, char **argv) {
 	arguments(argc, argv);
 	alarm(0);
 	avx = __builtin_cpu_supports("avx");
-	handle(SIGALRM, on_alarm, SA_RESTART);
-	timer_t timer;
-	struct sigevent ev = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM};
-	MUST(timer_create(CLOCK_MONOTONIC, &ev, &timer));
-	struct itimerspec its = {{0, 100000}, {0, 100000}};
-	MUST(timer_settime(timer, 0, &its, NULL));
+	every(100000, SIGALRM);
 	part(1, "by one thread");
 	part(THREADS, "by four threads");
 	IS(alarms > 0);

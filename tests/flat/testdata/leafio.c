@@ -12,17 +12,6 @@ CHECKED("checked_read", "mov $0,%eax\nsyscall\n");
 CHECKED("checked_write", "mov $1,%eax\nsyscall\n");
 CHECKED("checked_mask", "mov $14,%eax\nsyscall\n");
 
-// EXPECT makes a call and compares what it returns.
-#define EXPECT(call, want, ...)                                                           \
-	do {                                                                              \
-		long args_[6] = {__VA_ARGS__}, r_, bad_ = call(0, args_, &r_), want_ = want; \
-		if (bad_ || r_ != want_)                                                  \
-			WRONG("%s: %lx, %ld and not %ld", #call, bad_, r_, want_);        \
-	} while (0)
-
-static atomic_long alarms;
-static void on_alarm(int s) { alarms++; }
-
 static char *room; // a page that can be written, one that cannot, one that is not there
 static int null, zero, counter, ones;
 
@@ -162,12 +151,7 @@ int main(int argc, char **argv) {
 	MUST(munmap(room + 2 * PAGE, PAGE));
 	null = MUST(open("/dev/null", O_RDWR)), zero = MUST(open("/dev/zero", O_RDWR));
 	counter = MUST(eventfd(0, EFD_NONBLOCK)), ones = MUST(eventfd(0, EFD_NONBLOCK | EFD_SEMAPHORE));
-	handle(SIGALRM, on_alarm, SA_RESTART);
-	timer_t timer;
-	struct sigevent ev = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM};
-	MUST(timer_create(CLOCK_MONOTONIC, &ev, &timer));
-	struct itimerspec its = {{0, 100000}, {0, 100000}};
-	MUST(timer_settime(timer, 0, &its, NULL));
+	every(100000, SIGALRM);
 	uint64_t seed = 88172645463325252UL;
 	for (long end = now_ms() + millis; now_ms() < end;)
 		devices(&seed);

@@ -38,6 +38,26 @@ UNUSED static uint64_t next(uint64_t *s) {
 	return *s;
 }
 
+// EXPECT makes a call by a function of CHECKED and compares what it returns.
+#define EXPECT(call, want, ...)                                                           \
+	do {                                                                              \
+		long args_[6] = {__VA_ARGS__}, r_, bad_ = call(0, args_, &r_), want_ = want; \
+		if (bad_ || r_ != want_)                                                  \
+			WRONG("%s: %lx, %ld and not %ld", #call, bad_, r_, want_);        \
+	} while (0)
+
+// every has a signal sent again and again, which alarms counts.
+static atomic_long alarms;
+UNUSED static void on_alarm(int s) { alarms++; }
+UNUSED static void every(long ns, int signal) {
+	handle(signal, on_alarm, SA_RESTART);
+	timer_t timer;
+	struct sigevent ev = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = signal};
+	MUST(timer_create(CLOCK_MONOTONIC, &ev, &timer));
+	struct itimerspec its = {{0, ns}, {0, ns}};
+	MUST(timer_settime(timer, 0, &its, NULL));
+}
+
 // CHECKED defines a function that makes one call with known values in all registers and says which changed.
 // rdi: nr, rsi: six arguments, rdx: where the result goes
 #define CHECKED(name, site)                                          \

@@ -12,9 +12,7 @@ CHECKED("checked", "syscall\n.byte 0x48,0x8d,0x80,0,0,0,0\n" /* lea 0(%rax),%rax
 CHECKED("checked_trapping", "jmp 3f\n3: syscall\njmp 4f\n4: ");
 
 static __thread atomic_long mine;
-static atomic_long alarms;
 static void on_timer(int s, siginfo_t *i, void *u) { mine += 1 + i->si_overrun; }
-static void on_alarm(int s) { alarms++; }
 
 static int zero, stop;
 static pid_t pid, ppid;
