@@ -1,6 +1,9 @@
 package mm
 
-import "math/bits"
+import (
+	"math/bits"
+	"slices"
+)
 
 // bitmap is a set of small integers that finds its least element quickly: level
 // 0 has a bit an element, each level above a bit for each nonzero word below.
@@ -9,28 +12,33 @@ type bitmap struct {
 	n     int
 }
 
-func newBitmap(n int) (bitmap, error) {
-	b := bitmap{n: n}
-	for {
-		words := (n + 63) / 64
-		w, err := mapArray[uint64](words)
-		if err != nil {
-			b.release()
-			return bitmap{}, err
+// newBitmaps makes bitmaps of some sizes, in one array, which is freed by unmapArray. Their small levels are next to each other, so that
+// few pages are touched.
+func newBitmaps(sizes []int) ([]bitmap, []uint64, error) {
+	type level struct{ of, n, words int }
+	var levels []level
+	total := 0
+	bitmaps := make([]bitmap, len(sizes))
+	for i, n := range sizes {
+		b := &bitmaps[i]
+		b.n = n
+		for words := 0; words != 1; n = words {
+			words = max((n+63)/64, 1)
+			levels = append(levels, level{i, len(b.level), words})
+			b.level = append(b.level, nil)
+			total += words
 		}
-		b.level = append(b.level, w)
-		if words <= 1 {
-			return b, nil
-		}
-		n = words
 	}
-}
-
-func (b *bitmap) release() {
-	for _, w := range b.level {
-		unmapArray(w)
+	array, err := mapArray[uint64](total)
+	if err != nil {
+		return nil, nil, err
 	}
-	b.level = nil
+	slices.SortFunc(levels, func(a, b level) int { return a.words - b.words })
+	rest := array
+	for _, l := range levels {
+		bitmaps[l.of].level[l.n], rest = rest[:l.words:l.words], rest[l.words:]
+	}
+	return bitmaps, array, nil
 }
 
 func (b *bitmap) has(i int) bool {

@@ -33,6 +33,7 @@ type Memory struct {
 	refs   []uint32 // atomic; the last reference goes under mu
 	kinds  []uint8  // written when refs is 0
 	resvOf []uint32 // reservation of 16 frames; 0 is none. Guarded by mu
+	bits   []uint64 // what free and dirty are in
 
 	used      atomic.Int64 // frames with references; changed under mu
 	kcharged  atomic.Int64 // bytes of kernel memory that are charged
@@ -135,14 +136,16 @@ func (m *Memory) mapAll(fd int, space uint64) error {
 	if m.resvOf, err = mapArray[uint32](m.frames / minPageRun); err != nil {
 		return err
 	}
-	if m.dirty, err = newBitmap(m.frames); err != nil {
+	sizes := []int{m.frames}
+	for o := range m.free {
+		sizes = append(sizes, m.frames>>o)
+	}
+	var bitmaps []bitmap
+	if bitmaps, m.bits, err = newBitmaps(sizes); err != nil {
 		return err
 	}
-	for o := range m.free {
-		if m.free[o], err = newBitmap(m.frames >> o); err != nil {
-			return err
-		}
-	}
+	m.dirty = bitmaps[0]
+	copy(m.free[:], bitmaps[1:])
 	return nil
 }
 
@@ -154,11 +157,9 @@ func (m *Memory) unmapAll() {
 	unmapArray(m.refs)
 	unmapArray(m.kinds)
 	unmapArray(m.resvOf)
-	m.refs, m.kinds, m.resvOf = nil, nil, nil
-	m.dirty.release()
-	for o := range m.free {
-		m.free[o].release()
-	}
+	unmapArray(m.bits)
+	m.refs, m.kinds, m.resvOf, m.bits = nil, nil, nil, nil
+	m.dirty, m.free = bitmap{}, [maxOrder + 1]bitmap{}
 }
 
 // Close gives the memory back to the host. Nothing may use it any more.
