@@ -93,9 +93,9 @@ func newAddressSpace(m *Memory, p platform.Platform, pas platform.AddressSpace) 
 		as.hi = arch.MaxAddr
 	}
 	as.area.lo, as.area.hi = as.lo, as.hi
-	f, n := m.allocSpan(1, kindTable, false, true)
+	f, n := m.allocSpan(1, kindTable, nil, true)
 	if n == 0 && m.makeRoom(1) {
-		f, n = m.allocSpan(1, kindTable, false, true)
+		f, n = m.allocSpan(1, kindTable, nil, true)
 	}
 	if n == 0 {
 		pas.Release()

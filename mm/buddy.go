@@ -160,8 +160,8 @@ func (m *Memory) dissolveFor(order int) {
 
 // allocSpan allocates up to n consecutive frames of no reservation, n at most
 // blockPages, or if whole is set exactly n, any power of two. It returns how many,
-// 0 if there is no room. Their contents are zero unless raw is set.
-func (m *Memory) allocSpan(n int, k kind, raw, whole bool) (Frame, int) {
+// 0 if there is no room. Their contents are zero unless raw is given.
+func (m *Memory) allocSpan(n int, k kind, raw *rawFrames, whole bool) (Frame, int) {
 	m.mu.Lock()
 	if m.closed {
 		m.mu.Unlock()
@@ -207,7 +207,7 @@ func (m *Memory) allocSpan(n int, k kind, raw, whole bool) (Frame, int) {
 
 // allocAt allocates up to n frames of r from position idx on, stopping at the
 // first that is in use. It returns how many, and whether r is dead.
-func (m *Memory) allocAt(r *reservation, idx, n int, k kind, raw bool) (f Frame, got int, dead bool) {
+func (m *Memory) allocAt(r *reservation, idx, n int, k kind, raw *rawFrames) (f Frame, got int, dead bool) {
 	m.mu.Lock()
 	if r.dead || m.closed {
 		m.mu.Unlock()
@@ -232,8 +232,13 @@ func (m *Memory) allocAt(r *reservation, idx, n int, k kind, raw bool) (f Frame,
 	return f, got, false
 }
 
+// rawFrames is given for frames whose contents may be anything.
+type rawFrames struct {
+	fresh bool // the host has no pages for any of them
+}
+
 // takeLocked makes n frames used. It unlocks mu before it zeroes them.
-func (m *Memory) takeLocked(f Frame, n int, k kind, raw bool) {
+func (m *Memory) takeLocked(f Frame, n int, k kind, raw *rawFrames) {
 	for i := f; i < f+Frame(n); i++ {
 		atomic.StoreUint32(&m.refs[i], 1)
 		m.kinds[i] = uint8(k)
@@ -243,6 +248,9 @@ func (m *Memory) takeLocked(f Frame, n int, k kind, raw bool) {
 	m.allocs.Add(uint64(n))
 	var small [8]frameRun
 	zero := small[:0]
+	if raw != nil {
+		raw.fresh = true
+	}
 	if m.dirtyFree > 0 {
 		for i := m.dirty.next(int(f)); i >= 0 && i < int(f)+n; {
 			j := i
@@ -251,8 +259,10 @@ func (m *Memory) takeLocked(f Frame, n int, k kind, raw bool) {
 				j++
 			}
 			m.dirtyFree -= j - i
-			if !raw {
+			if raw == nil {
 				zero = append(zero, frameRun{Frame(i), uint32(j - i)})
+			} else {
+				raw.fresh = false
 			}
 			i = m.dirty.next(j)
 		}

@@ -40,6 +40,7 @@
 //	          PageCache.mu   the pages
 //	            locks of the platform
 //	              Memory.mu  frames, reservations, free blocks
+//	              stage.mu   only tried; a file is read while it is held, and nothing else is locked
 //	              texts.mu   which text is to be in large pages; texts.working is held with no other but it, and by Close
 //
 // Two address spaces are never locked at once, but by Fork, which locks the

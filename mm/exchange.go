@@ -72,12 +72,12 @@ func (as *AddressSpace) exchangePage(r *region, o *AddressSpace, mine, its *uint
 	case *mine != 0 && as.owns(f):
 	case *mine == 0 && r.anonymous():
 		n := 0
-		if f, n = as.takeRun(r, a, 1, false); n == 0 {
+		if f, n = as.takeRun(r, a, 1, nil); n == 0 {
 			return false
 		}
 		as.count(f, 1)
 	case *mine != 0 && (as.m.kinds[f] == uint8(kindAnon) || as.program(r)):
-		c, n := as.takeRun(r, a, 1, true)
+		c, n := as.takeRun(r, a, 1, &rawFrames{})
 		if n == 0 {
 			return false
 		}

@@ -342,7 +342,7 @@ func (as *AddressSpace) showData(lo, hi uint64) {
 
 // takeRun allocates up to n frames for consecutive addresses, by position where
 // addr lies in a reservation, as many as are consecutive.
-func (as *AddressSpace) takeRun(r *region, addr uint64, n int, raw bool) (Frame, int) {
+func (as *AddressSpace) takeRun(r *region, addr uint64, n int, raw *rawFrames) (Frame, int) {
 	if as.m.full() {
 		return NoFrame, 0
 	}
@@ -509,7 +509,7 @@ func (as *AddressSpace) populateAnon(r *region, t *table, lo, hi, must uint64) e
 		for a+uint64(n)<<PageShift < hi && t[i+n] == 0 {
 			n++
 		}
-		f, got := as.takeRun(r, a, n, false)
+		f, got := as.takeRun(r, a, n, nil)
 		if got == 0 {
 			short = true
 			break
@@ -522,7 +522,7 @@ func (as *AddressSpace) populateAnon(r *region, t *table, lo, hi, must uint64) e
 		a += uint64(got) << PageShift
 	}
 	if short && t[pageIdx(must)] == 0 {
-		if f, got := as.takeRun(r, must, 1, false); got != 0 {
+		if f, got := as.takeRun(r, must, 1, nil); got != 0 {
 			as.set(t, pageIdx(must), f, as.pteFlags(r, f, false))
 		} else {
 			_ = as.show(lo, hi)
@@ -716,6 +716,7 @@ func (as *AddressSpace) faultWrite(r *region, t *table, addr uint64, w want) err
 		return e&ptePresent != 0 && (program || as.m.kinds[frameOf(e)] == uint8(kindAnon))
 	}
 	// The page itself first, in case there is no room for more; where there is, all in one, so that the copies can be consecutive.
+	var raw rawFrames
 	order := [2]int{0, 1}
 	if n > 1 && as.m.inUse() < as.m.limit-as.m.limit/8 {
 		order = [2]int{1, 0}
@@ -745,7 +746,7 @@ func (as *AddressSpace) faultWrite(r *region, t *table, addr uint64, w want) err
 				}
 				m++
 			}
-			nf, got := as.takeRun(r, a, m, true)
+			nf, got := as.takeRun(r, a, m, &raw)
 			if got == 0 {
 				if pass == 0 {
 					err = errNoFrame

@@ -56,6 +56,7 @@ type Memory struct {
 	reclaimMu sync.Mutex // one reclaim at a time; held while shrinkers are called
 
 	texts  texts
+	stage  stage
 	caches cacheList // page caches that have pages and a backing
 
 	// mu guards what follows, and the last reference of every frame.
@@ -110,6 +111,7 @@ func NewMemory(limit int64) (*Memory, error) {
 	m.buddyInit()
 	m.RegisterShrinker(&m.caches)
 	m.caches.m = m
+	m.stage.init()
 	return m, nil
 }
 
@@ -177,6 +179,7 @@ func (m *Memory) Close() error {
 	m.unmapAll()
 	m.mu.Unlock()
 	m.caches.stop()
+	m.stage.release()
 	return m.file.Close()
 }
 
@@ -327,7 +330,7 @@ func (m *Memory) AllocRun(order int) (Frame, error) {
 		return NoFrame, unix.EINVAL
 	}
 	for {
-		if f, n := m.allocSpan(1<<order, kindOther, false, true); n != 0 {
+		if f, n := m.allocSpan(1<<order, kindOther, nil, true); n != 0 {
 			return f, nil
 		}
 		if !m.makeRoom(1 << order) {
@@ -335,7 +338,7 @@ func (m *Memory) AllocRun(order int) (Frame, error) {
 		}
 		if m.inUse()+1<<order <= m.limit {
 			// There is room, and still no block: one more try, then give up.
-			f, n := m.allocSpan(1<<order, kindOther, false, true)
+			f, n := m.allocSpan(1<<order, kindOther, nil, true)
 			if n == 0 {
 				return NoFrame, unix.ENOMEM
 			}

@@ -224,7 +224,7 @@ func orderForFile(pages int64) int {
 
 // takeRun allocates frames for up to n absent pages from idx on, as many as lie
 // in consecutive frames. mu is held.
-func (c *PageCache) takeRun(idx int64, n int, raw bool) (Frame, int) {
+func (c *PageCache) takeRun(idx int64, n int, raw *rawFrames) (Frame, int) {
 	want := orderForFile(max(pagesOf(c.size.Load()), idx+1))
 	for _, o := range cacheOrders {
 		if o > want && len(c.resvs) == 0 {
@@ -289,7 +289,7 @@ func (c *PageCache) ensure(idx int64, n int) (int, error) {
 			continue
 		}
 		k := c.absent(idx+int64(done), min(n-done, blockPages))
-		f, got := c.takeRun(idx+int64(done), k, false)
+		f, got := c.takeRun(idx+int64(done), k, nil)
 		if got == 0 {
 			return done, errShort
 		}
@@ -368,7 +368,8 @@ func (c *PageCache) fillOnce(idx int64, want, ahead int) error {
 		c.mu.Unlock()
 		return nil
 	}
-	f, got := c.takeRun(idx, k, true)
+	var raw rawFrames
+	f, got := c.takeRun(idx, k, &raw)
 	if got == 0 {
 		c.mu.Unlock()
 		return errShort
@@ -376,16 +377,10 @@ func (c *PageCache) fillOnce(idx int64, want, ahead int) error {
 	c.raNext = idx + int64(got)
 	c.mu.Unlock()
 
-	buf := c.m.RunBytes(f, got)
-	done, err := c.backing.ReadPage(idx<<PageShift, buf)
-	if err != nil || done < 0 || done > len(buf) {
+	if err := c.m.readIn(c.backing, idx<<PageShift, f, got, raw.fresh); err != nil {
 		c.m.decRefRuns([]frameRun{{f, uint32(got)}})
-		if err == nil {
-			err = unix.EIO
-		}
 		return err
 	}
-	clear(buf[done:])
 
 	var extra []frameRun
 	c.mu.Lock()

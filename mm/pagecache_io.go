@@ -250,7 +250,7 @@ func (c *PageCache) writeNew(src *usermem.IO, off, want int64) (int64, error) {
 		c.mu.Unlock()
 		return 0, nil // read in meanwhile; again
 	}
-	f, got := c.takeRun(idx, k, false)
+	f, got := c.takeRun(idx, k, nil)
 	c.mu.Unlock()
 	if got == 0 {
 		if c.m.makeRoom(int64(k)) {

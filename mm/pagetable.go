@@ -76,7 +76,7 @@ func (as *AddressSpace) makeLeaf(addr uint64) *table {
 	for shift := uint(39); ; shift -= 9 {
 		e := &t[addr>>shift&511]
 		if *e == 0 {
-			f, n := as.m.allocSpan(1, kindTable, false, true)
+			f, n := as.m.allocSpan(1, kindTable, nil, true)
 			if n == 0 {
 				return nil
 			}
