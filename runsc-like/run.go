@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
 	"runtime"
 	"sync/atomic"
@@ -59,10 +58,8 @@ func (f *doFlags) run(args []string) error {
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
 	// And it needs all its signals, whatever the caller has blocked.
 	_ = unix.PthreadSigmask(unix.SIG_SETMASK, &unix.Sigset_t{}, nil)
-	cmd := sandbox.Command(c.Identity, bootCommand)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.ExtraFiles = []*os.File{theirs, logFile, straceFile}
-	if err := cmd.Start(); err != nil {
+	p, err := sandbox.Start(c.Identity, bootCommand, theirs, logFile, straceFile)
+	if err != nil {
 		return fmt.Errorf("do: starting the sandbox: %w%s", err, startHint(err))
 	}
 	theirs.Close()
@@ -76,10 +73,10 @@ func (f *doFlags) run(args []string) error {
 	if m.term.fd >= 0 {
 		go m.foreground()
 	}
-	err = cmd.Wait()
+	ws, err := p.Wait()
 	<-m.done
 	m.term.restore()
-	return m.exitStatus(err)
+	return m.exitStatus(ws, err)
 }
 
 // giveUpStandardFiles closes the command's own standard input and output: whoever is at the other end of a pipe must notice
@@ -284,7 +281,7 @@ func (m *monitor) stop(sig syscall.Signal) {
 }
 
 // exitStatus is the error whose status the sentry's end stands for.
-func (m *monitor) exitStatus(err error) error {
+func (m *monitor) exitStatus(ws unix.WaitStatus, err error) error {
 	if m.ended {
 		if m.status == 0 {
 			return nil
@@ -297,15 +294,11 @@ func (m *monitor) exitStatus(err error) error {
 		}
 		return &exitError{int(m.status), nil}
 	}
-	var ee *exec.ExitError
-	if !errors.As(err, &ee) {
-		if err == nil {
-			err = errors.New("it ended without a word")
-		}
-		return fmt.Errorf("do: the sandbox failed: %w", err)
-	}
-	ws := ee.Sys().(syscall.WaitStatus)
 	switch {
+	case err != nil:
+		return fmt.Errorf("do: the sandbox failed: %w", err)
+	case ws.Exited() && ws.ExitStatus() == 0:
+		return errors.New("do: the sandbox failed: it ended without a word")
 	case ws.Signaled() && ws.Signal() == syscall.SIGSYS:
 		return errors.New("do: the sandbox was ended because it made a host call that its filter does not allow." +
 			"\nThis is a defect of gosv. The host's log has the number of the call (dmesg | grep type=1326); --debug says more")

@@ -2,8 +2,9 @@
 // empty, no capabilities, no_new_privs and a seccomp filter that allows only the host
 // calls the sentry makes. The order is fixed:
 //
-//  1. The command starts the sentry's process with Command, which puts it into new user,
-//     mount, pid, network, ipc and uts namespaces.
+//  1. The command starts the sentry's process with Start, which puts it into new user,
+//     mount, pid, network, ipc and uts namespaces, with no capabilities but those that are needed
+//     for the next step.
 //  2. The sentry calls EnterRoot, which makes the host directories that the guest may
 //     see reachable through descriptors only, and leaves the process in an empty root.
 //  3. DropCapabilities.
@@ -16,7 +17,6 @@ package sandbox
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -51,32 +51,6 @@ func (id Identity) InnerUID() uint32 {
 		return ownID
 	}
 	return 0
-}
-
-// Command returns a command that runs this program again with args in new namespaces.
-// It dies with its parent's thread, so the caller must start it from a locked thread. Nothing of the caller's environment is
-// its business; it begins with few threads, which makes DropCapabilities faster.
-func Command(id Identity, args ...string) *exec.Cmd {
-	cmd := exec.Command("/proc/self/exe", args...)
-	attr := &syscall.SysProcAttr{
-		Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID |
-			syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS,
-		Pdeathsig: syscall.SIGKILL,
-		// A user other than root would lose in execve what the new namespace gave.
-		AmbientCaps: []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_SYS_CHROOT, unix.CAP_SETPCAP, unix.CAP_DAC_OVERRIDE},
-	}
-	if id.Rootless {
-		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: ownID, HostID: int(id.UID), Size: 1}}
-		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: ownID, HostID: int(id.GID), Size: 1}}
-	} else {
-		all := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1<<32 - 1}}
-		attr.UidMappings, attr.GidMappings = all, all
-		attr.GidMappingsEnableSetgroups = true
-	}
-	cmd.SysProcAttr = attr
-	cmd.Env = []string{"GOMAXPROCS=1"}
-	cmd.Args[0] = "gosv"
-	return cmd
 }
 
 // Tree is a directory of the host that the guest gets: the root, or a volume.
@@ -355,15 +329,23 @@ func remountAll(at string, readOnly bool) error {
 // DropCapabilities takes every capability from every thread of the process, for good, and sets
 // no_new_privs.
 func DropCapabilities() error {
-	// The bounding set first: that needs a capability.
-	for c := uintptr(0); c <= unix.CAP_LAST_CAP; c++ {
-		if _, _, e := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, c, 0, 0, 0, 0); e != 0 && e != unix.EINVAL {
+	// Mostly Start has done that for the first thread, and so for all.
+	for c := uintptr(0); ; c++ {
+		has, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, c, 0, 0, 0)
+		if err == unix.EINVAL && c > 0 {
+			break // there are no more
+		}
+		if err != nil {
+			return fmt.Errorf("reading the bounding set: %w", err)
+		}
+		if has == 0 {
+			continue
+		}
+		if _, _, e := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, c, 0, 0, 0, 0); e != 0 {
 			return fmt.Errorf("dropping capability %d from the bounding set: %w", c, e)
 		}
 	}
-	if _, _, e := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0, 0); e != 0 && e != unix.EINVAL {
-		return fmt.Errorf("clearing ambient capabilities: %w", e)
-	}
+	// The ambient set is a part of the permitted one, always.
 	if err := capsetNone(); err != nil {
 		return fmt.Errorf("dropping capabilities: %w", err)
 	}
