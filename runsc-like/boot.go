@@ -80,7 +80,9 @@ type booter struct {
 	files   [3]*vfs.File // standard input, output and error, but for a terminal's
 	procFD  int          // /proc/self/fd, or -1
 	killed  unix.Signal  // what ended the program, or 0
-	ended   func()       // notes in the log what the platform has done, or nil
+	// platformReady waits until guests can run.
+	platformReady func() error
+	ended         func() // notes in the log what the platform has done, or nil
 }
 
 // phase notes in the log how long it took to come this far.
@@ -203,8 +205,8 @@ func (b *booter) run() (int, error) {
 	}
 	b.addSubsystems(&cfg, table)
 	// Its clocks are the host's, and so are its processor numbers.
-	if addr := p.VDSO(); addr != 0 && (c.CPUs == 0 || c.CPUs >= runtime.NumCPU()) {
-		cfg.VDSO = fixedVDSO(addr)
+	if c.CPUs == 0 || c.CPUs >= runtime.NumCPU() {
+		cfg.VDSO = hostVDSO{p}
 	}
 	if b.kernel, err = sentry.New(cfg); err != nil {
 		return 0, err
@@ -223,11 +225,11 @@ func hostRules() []sandbox.Rule {
 	return slices.Concat(sandbox.RuntimeRules(), ptrace.HostSyscalls(), host.HostSyscalls())
 }
 
-// fixedVDSO is a vDSO that is at one address in every address space.
-type fixedVDSO uint64
+// hostVDSO is the vDSO of a platform, at one address in every address space.
+type hostVDSO struct{ p vdsoPlatform }
 
 // Map implements sentry.VDSO.
-func (v fixedVDSO) Map(*mm.AddressSpace) (uint64, error) { return uint64(v), nil }
+func (v hostVDSO) Map(*mm.AddressSpace) (uint64, error) { return v.p.VDSO(), nil }
 
 // start runs the program.
 func (b *booter) start() (int, error) {
@@ -257,6 +259,9 @@ func (b *booter) start() (int, error) {
 		a.TTY = b.term.tty
 	}
 	if a.Path, err = b.lookPath(user); err != nil {
+		return 0, err
+	}
+	if err := b.platformReady(); err != nil {
 		return 0, err
 	}
 	proc, err := b.kernel.Start(a)

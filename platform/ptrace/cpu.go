@@ -29,6 +29,7 @@ type balance struct {
 	active   atomic.Bool           // the correcting goroutine is at work
 
 	corrector parker
+	start     sync.Once // of the correcting goroutine, which has a host thread of its own
 	closed    atomic.Bool
 	done      chan struct{}
 }
@@ -66,7 +67,6 @@ func newBalance(all *sleepers) *balance {
 	}
 	b.running = make([]atomic.Int32, len(b.cpus))
 	b.busy = make([]atomic.Int64, len(b.cpus))
-	go b.run()
 	return b
 }
 
@@ -112,6 +112,7 @@ func (b *balance) enter(c *context, now time.Duration) {
 	c.running, c.entered = true, now
 	c.mu.Unlock()
 	if n > 1 && len(b.cpus) > 1 && !b.active.Load() && b.free() >= 0 && b.active.CompareAndSwap(false, true) {
+		b.start.Do(func() { go b.run() })
 		b.corrector.unpark()
 	}
 }
@@ -150,6 +151,7 @@ func (b *balance) run() {
 
 func (b *balance) close() {
 	b.closed.Store(true)
+	b.start.Do(func() { close(b.done) })
 	b.corrector.unpark()
 	<-b.done
 }

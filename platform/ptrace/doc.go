@@ -9,7 +9,8 @@
 // the stub, traced by the host thread that the task's goroutine is locked to. It runs
 // under PTRACE_SYSEMU: its system calls stop it and are never executed.
 //
-// A first stub, the template, is forked from the sentry. It unmaps everything that it inherited.
+// A first stub, the template, executes a program that is nothing but the page of code, or where the host does not allow that
+// is forked from the sentry. It unmaps everything else.
 // All others are forked from it, which is cheap: there is nothing to copy. They stay children
 // of the sentry (CLONE_PARENT), and are used again after their address space is gone.
 //

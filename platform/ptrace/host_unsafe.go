@@ -5,11 +5,14 @@ package ptrace
 // grow a stack, allocate or take a lock.
 
 import (
+	"math"
 	"syscall"
 	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"gosv.dev/platform/vfork"
 )
 
 // ptrace requests that x/sys does not name.
@@ -205,6 +208,32 @@ func forkTemplate(memFD, ctlFD uintptr) (int32, syscall.Errno) {
 	syscall.RawSyscall(unix.SYS_KILL, self, uintptr(unix.SIGSTOP), 0)
 	exitChild(8)
 	return 0, 0
+}
+
+// noStrings and noPath are an argument vector and a path that are empty; variables of the package do not move.
+var (
+	noStrings [1]uintptr
+	noPath    [1]byte
+)
+
+// vforkTemplate makes a process that executes the program of a memfd, with the two descriptors. It is traced by the calling thread and has stopped when it
+// has been waited for.
+func vforkTemplate(memFD, ctlFD, image uintptr) (int32, error) {
+	none, empty := uintptr(unsafe.Pointer(&noStrings)), uintptr(unsafe.Pointer(&noPath))
+	var calls []vfork.Call
+	for i, fd := range [...]uintptr{stubMemFD: memFD, stubCtlFD: ctlFD, stubImageFD: image} {
+		high, err := unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, stubImageFD+1) // not a number that another one gets
+		if err != nil {
+			return 0, err
+		}
+		defer unix.Close(high)
+		calls = append(calls, vfork.Call{Nr: unix.SYS_DUP3, Args: [6]uintptr{uintptr(high), uintptr(i)}})
+	}
+	pid, err := vfork.Start(0, append(calls,
+		vfork.Call{Nr: unix.SYS_CLOSE_RANGE, Args: [6]uintptr{stubImageFD + 1, math.MaxUint32}},
+		vfork.Call{Nr: unix.SYS_PTRACE, Args: [6]uintptr{unix.PTRACE_TRACEME}},
+		vfork.Call{Nr: unix.SYS_EXECVEAT, Args: [6]uintptr{stubImageFD, empty, none, none, unix.AT_EMPTY_PATH}}))
+	return int32(pid), err
 }
 
 // exitUntraceable is the status of a child that must not be traced.

@@ -23,6 +23,8 @@ type Options struct {
 	// VDSOInPlace leaves it where this process has it, within the guests' part of the address space, instead of moving it
 	// out of their way.
 	VDSOInPlace bool
+
+	forked bool // the first stub is forked, as where the host does not let its program be executed
 }
 
 // maxStubs is how many address spaces there can be.
@@ -58,6 +60,19 @@ type Platform struct {
 // New makes the platform and its first stub. It must be called before the process confines itself with
 // seccomp; HostSyscalls lists what is needed afterwards.
 func New(o Options) (*Platform, error) {
+	p, err := Begin(o)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.Ready(); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// Begin is New for who has something else to do while the first stub is made: Traced and Ready wait for that. It is the return of Traced
+// before which the process must not confine itself.
+func Begin(o Options) (*Platform, error) {
 	if o.Memory == nil {
 		return nil, errors.New("ptrace: no flat memory")
 	}
@@ -79,14 +94,17 @@ func New(o Options) (*Platform, error) {
 	if p.ctl, err = ctlMemory(ctl, maxStubs*4096); err != nil {
 		return nil, fmt.Errorf("ptrace: mmap: %w", err)
 	}
-	p.spawner = &spawner{p: p, work: make(chan func(), 16), done: make(chan struct{})}
-	ready := make(chan error)
-	go p.spawner.run(ready)
-	if err := <-ready; err != nil {
-		return nil, fmt.Errorf("ptrace: %w", err)
-	}
+	p.placeVDSO()
+	p.spawner = &spawner{p: p, forked: o.forked, work: make(chan func(), 16), done: make(chan struct{}), traced: make(chan struct{}), ready: make(chan struct{})}
+	go p.spawner.run()
 	return p, nil
 }
+
+// Traced waits until the first stub is traced. The process must not confine itself with seccomp before.
+func (p *Platform) Traced() error { return p.spawner.wait(p.spawner.traced) }
+
+// Ready waits until the first stub is as it must be. No guest may run before, and VDSO tells nothing.
+func (p *Platform) Ready() error { return p.spawner.wait(p.spawner.ready) }
 
 // Name implements platform.Platform.
 func (p *Platform) Name() string { return "ptrace" }

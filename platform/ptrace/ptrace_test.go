@@ -1,7 +1,9 @@
 package ptrace
 
 import (
+	"fmt"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -13,12 +15,59 @@ import (
 )
 
 func TestConformance(t *testing.T) {
+	conformance(t, false)
+}
+
+// TestConformanceForked is for hosts that do not execute a memfd.
+func TestConformanceForked(t *testing.T) {
+	conformance(t, true)
+}
+
+func conformance(t *testing.T, forked bool) {
 	platformtest.Run(t, func(t *testing.T, mem *os.File) platform.Platform {
-		p, err := New(Options{Memory: mem})
+		p, err := New(Options{Memory: mem, forked: forked})
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, p.Close()) })
 		return p
 	})
+}
+
+// TestTemplate: the first stub has the host's vDSO where it is told to be, its own pages, and nothing else, however it was made.
+func TestTemplate(t *testing.T) {
+	for _, forked := range []bool{false, true} {
+		for _, inPlace := range []bool{false, true} {
+			t.Run(fmt.Sprintf("forked=%v,inPlace=%v", forked, inPlace), func(t *testing.T) {
+				v := FindVDSO()
+				require.NotNil(t, v)
+				p, err := New(Options{Memory: newMemory(t, 1<<20), VDSO: v, VDSOInPlace: inPlace, forked: forked})
+				require.NoError(t, err)
+				defer p.Close()
+				require.NotZero(t, p.VDSO())
+				if inPlace {
+					require.Equal(t, v.image, p.VDSO())
+				}
+				exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", p.spawner.template.pid))
+				require.NoError(t, err)
+				require.Equal(t, !forked, strings.HasPrefix(exe, "/memfd:gosv-stub"), exe)
+				maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", p.spawner.template.pid))
+				require.NoError(t, err)
+				for _, l := range strings.Split(strings.TrimSpace(string(maps)), "\n") {
+					var lo, hi uint64
+					_, err := fmt.Sscanf(l, "%x-%x", &lo, &hi)
+					require.NoError(t, err)
+					switch {
+					case strings.HasSuffix(l, "[vdso]"):
+						require.Equal(t, p.VDSO(), lo)
+					case strings.Contains(l, "[vvar"):
+						require.True(t, p.kept.start <= lo && hi <= p.kept.end, l)
+					case strings.HasSuffix(l, "[vsyscall]"):
+					default:
+						require.True(t, stubBase <= lo && hi <= stubEnd, l)
+					}
+				}
+			})
+		}
+	}
 }
 
 func newMemory(t testing.TB, size int64) *os.File {

@@ -31,23 +31,47 @@ type stub struct {
 // goroutine only.
 type spawner struct {
 	p        *Platform
+	forked   bool
 	template *stub
 	work     chan func()
 	done     chan struct{}
+
+	// Closed when the template is traced, and when it is ready or err, written before, says why there is none.
+	traced, ready chan struct{}
+	err           error
 }
 
-// run is the spawner's goroutine. ready gets the error of making the template.
-func (s *spawner) run(ready chan<- error) {
+// run is the spawner's goroutine.
+func (s *spawner) run() {
 	runtime.LockOSThread() // never unlocked: the end of the thread kills all stubs
-	err := s.makeTemplate()
-	ready <- err
-	if err != nil {
+	if s.err = s.traceTemplate(); s.err == nil {
+		close(s.traced)
+		s.err = s.prepareTemplate()
+	}
+	close(s.ready)
+	if s.err != nil {
 		return
 	}
 	for f := range s.work {
 		f()
 	}
 	close(s.done)
+}
+
+// wait waits for traced or ready, or for the error that there was.
+func (s *spawner) wait(c <-chan struct{}) error {
+	select {
+	case <-c:
+	case <-s.ready:
+	}
+	select {
+	case <-s.ready:
+		if s.err != nil {
+			return fmt.Errorf("ptrace: %w", s.err)
+		}
+	default:
+	}
+	return nil
 }
 
 // do runs f on the spawner's goroutine.
@@ -60,38 +84,60 @@ func (s *spawner) do(f func() error) error {
 // post runs f on the spawner's goroutine some time.
 func (s *spawner) post(f func()) { s.work <- f }
 
-func (s *spawner) makeTemplate() error {
-	pid, e := forkTemplate(uintptr(s.p.memFD), uintptr(s.p.ctlFD))
-	if e != 0 {
-		return fmt.Errorf("fork: %w", e)
+// traceTemplate makes the template, and asks of it what no stub is asked for later.
+func (s *spawner) traceTemplate() error {
+	pid, err := int32(0), error(nil)
+	if !s.forked {
+		pid, err = s.execTemplate()
 	}
-	var ws unix.WaitStatus
-	if e := wait(pid, &ws); e != 0 {
-		return fmt.Errorf("waiting for the first stub: %w", e)
+	if s.forked || err != nil {
+		pid, err = s.forkTemplate()
 	}
-	if ws.Exited() && ws.ExitStatus() == exitUntraceable {
-		return errors.New("this host does not let a process trace its children: set kernel.yama.ptrace_scope to 0 or 1 with sysctl" +
-			" (a 3 stays until the next boot), or let the container that gosv runs in call ptrace")
-	}
-	if !ws.Stopped() {
-		return fmt.Errorf("the first stub ended with status %#x", uint32(ws))
-	}
-	if e := ptrace(unix.PTRACE_SETOPTIONS, pid, 0, options); e != 0 {
-		return fmt.Errorf("PTRACE_SETOPTIONS: %w", e)
+	if err != nil {
+		return err
 	}
 	s.template = &stub{pid: pid}
 	setSlice(pid, slice, s.p.nice)
-	if err := s.p.readFPLayout(pid); err != nil {
-		return err
+	return s.p.readFPLayout(pid)
+}
+
+// forkTemplate makes the template of the sentry's process itself.
+func (s *spawner) forkTemplate() (int32, error) {
+	pid, e := forkTemplate(uintptr(s.p.memFD), uintptr(s.p.ctlFD))
+	if e != 0 {
+		return 0, fmt.Errorf("fork: %w", e)
+	}
+	var ws unix.WaitStatus
+	if e := wait(pid, &ws); e != 0 {
+		return 0, fmt.Errorf("waiting for the first stub: %w", e)
+	}
+	if ws.Exited() && ws.ExitStatus() == exitUntraceable {
+		return 0, errors.New("this host does not let a process trace its children: set kernel.yama.ptrace_scope to 0 or 1 with sysctl" +
+			" (a 3 stays until the next boot), or let the container that gosv runs in call ptrace")
+	}
+	if !ws.Stopped() {
+		return 0, fmt.Errorf("the first stub ended with status %#x", uint32(ws))
+	}
+	if e := ptrace(unix.PTRACE_SETOPTIONS, pid, 0, options); e != 0 {
+		return 0, fmt.Errorf("PTRACE_SETOPTIONS: %w", e)
 	}
 	// A C library (in tests with the race detector) may have registered its thread for restartable
 	// sequences; the kernel would look for them in memory that is about to go.
 	if addr, size, sig := rseqOf(pid); addr != 0 {
 		if _, err := callOne(pid, unix.SYS_RSEQ, [6]uint64{addr, size, 1 /* RSEQ_FLAG_UNREGISTER */, sig}); err != nil {
-			return fmt.Errorf("unregistering rseq of the first stub: %w", err)
+			return 0, fmt.Errorf("unregistering rseq of the first stub: %w", err)
 		}
 	}
-	s.keepVDSO(pid)
+	if v := s.p.hostVDSO; v != nil && s.moveVDSO(pid, v.start) != nil {
+		// Guests do without: they make system calls to ask for the time.
+		s.p.kept, s.p.vdso = part{vdsoEnd, vdsoEnd}, 0
+	}
+	return pid, nil
+}
+
+// prepareTemplate takes from the template all memory that is not a stub's, and makes it obey.
+func (s *spawner) prepareTemplate() error {
+	pid := s.template.pid
 	calls := []struct {
 		what string
 		nr   uint64
@@ -116,31 +162,49 @@ func (s *spawner) makeTemplate() error {
 	return nil
 }
 
-// keepVDSO moves the host's vDSO and its data pages to where all stubs have them, unless they are to stay. A host that does not allow
-// it leaves guests without: they make system calls to ask for the time.
-func (s *spawner) keepVDSO(pid int32) {
+// placeVDSO decides where stubs have the host's vDSO and its data pages.
+func (p *Platform) placeVDSO() {
+	v := p.hostVDSO
+	switch {
+	case v == nil || !p.vdsoInPlace && v.end-v.start > vdsoEnd-guestEnd:
+		p.kept = part{vdsoEnd, vdsoEnd}
+	case p.vdsoInPlace:
+		p.kept, p.vdso = part{v.start, v.end}, v.image
+	default:
+		p.kept = part{vdsoEnd - (v.end - v.start), vdsoEnd}
+		p.vdso = p.kept.start + v.image - v.start
+	}
+}
+
+// moveVDSO moves the host's vDSO and its data pages, which begin at from, to where all stubs have them, if they have.
+func (s *spawner) moveVDSO(pid int32, from uint64) error {
 	v := s.p.hostVDSO
-	s.p.kept = part{vdsoEnd, vdsoEnd}
-	if v == nil {
-		return
+	if s.p.vdso == 0 {
+		return nil
 	}
-	if s.p.vdsoInPlace {
-		s.p.kept, s.p.vdso = part{v.start, v.end}, v.image
-		return
+	to, size := s.p.kept.start, v.end-v.start
+	if from != to && from < to+size && to < from+size {
+		// Not onto itself.
+		const aside = imageBase + 1<<20
+		if err := moveParts(pid, v, from, aside); err != nil {
+			return err
+		}
+		from = aside
 	}
-	if v.end-v.start > vdsoEnd-guestEnd {
-		return
+	return moveParts(pid, v, from, to)
+}
+
+func moveParts(pid int32, v *VDSO, from, to uint64) error {
+	if from == to {
+		return nil
 	}
-	start := vdsoEnd - (v.end - v.start)
 	for _, r := range v.parts {
-		to := start + r.start - v.start
-		n := r.end - r.start
-		if _, err := callOne(pid, unix.SYS_MREMAP, [6]uint64{r.start, n, n, unix.MREMAP_MAYMOVE | unix.MREMAP_FIXED, to}); err != nil {
-			return
+		at, n := r.start-v.start, r.end-r.start
+		if _, err := callOne(pid, unix.SYS_MREMAP, [6]uint64{from + at, n, n, unix.MREMAP_MAYMOVE | unix.MREMAP_FIXED, to + at}); err != nil {
+			return err
 		}
 	}
-	s.p.kept = part{start, vdsoEnd}
-	s.p.vdso = start + v.image - v.start
+	return nil
 }
 
 // mapOps are the arguments that map a page of operations, read-only.

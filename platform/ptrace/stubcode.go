@@ -24,6 +24,8 @@ const (
 const (
 	stubMemFD = 0 // the flat memory
 	stubCtlFD = 1 // the pages of operations
+
+	stubImageFD = 2 // its program, at first
 )
 
 // Entry points of the stub code, as offsets, and the value of RIP at the stop that ends them.
