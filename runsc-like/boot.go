@@ -21,6 +21,7 @@ import (
 	"gosv.dev/mm"
 	"gosv.dev/platform/flat"
 	"gosv.dev/platform/ptrace"
+	"gosv.dev/runsc-like/prefault"
 	"gosv.dev/runsc-like/sandbox"
 	"gosv.dev/sentry"
 	"gosv.dev/sentry/proc"
@@ -35,6 +36,7 @@ import (
 // boot is the sentry's process: it confines itself, makes the kernel, runs the program and returns an exit
 // status. It does so in this order; see package sandbox.
 func boot() int {
+	prefault.Heap(1 << 20)
 	// The command passes on those that are meant for the program.
 	signal.Ignore(unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGTSTP,
 		unix.SIGTTIN, unix.SIGTTOU, unix.SIGCONT, unix.SIGWINCH, unix.SIGALRM, unix.SIGPIPE)
@@ -154,6 +156,7 @@ func (b *booter) run() (int, error) {
 		return 0, err
 	}
 	b.phase("memory")
+	prefault.Heap(512 << 10)
 	fds, err := sandbox.EnterRoot(trees)
 	if err != nil {
 		return 0, fmt.Errorf("confining the sentry: %w", err)
@@ -177,6 +180,7 @@ func (b *booter) run() (int, error) {
 		return 0, err
 	}
 	b.phase("platform")
+	prefault.Heap(512 << 10)
 	// 4. The filter. The local time zone is a file, which the log will need.
 	_, _ = time.Now().Zone()
 	rules = append(rules, hostRules()...)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v3"
 
+	"gosv.dev/runsc-like/prefault"
 	"gosv.dev/sentry"
 )
 
@@ -27,6 +28,7 @@ func main() {
 	if len(os.Args) == 2 && os.Args[1] == bootCommand {
 		os.Exit(boot())
 	}
+	prefault.Heap(384 << 10)
 	// Not a library whose flags bring package net, and with it cgo: then the runtime cannot change
 	// the capabilities of all threads, as `go run` would find.
 	root := &cli.Command{
