@@ -86,12 +86,17 @@ func (l *places) init(text *textMemory) {
 	near := func(at uint64) bool {
 		return slices.ContainsFunc(own, func(a uint64) bool { return a+placeSize >= at && a < at+2*placeSize })
 	}
+	var all []uint64
 	for at := uint64(placesHi - placeSize); at >= placesLo; at -= placeSize {
 		if !near(at) {
-			l.free = append(l.free, place{at: at})
+			all = append(all, at)
 		}
 	}
-	rand.Shuffle(len(l.free), func(i, j int) { l.free[i], l.free[j] = l.free[j], l.free[i] })
+	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	l.free = make([]place, len(all))
+	for i, at := range all {
+		l.free[i].at = at
+	}
 }
 
 // take gives h a place for a program, if there is one: the one that it had before, or else one in which nothing is left.

@@ -177,6 +177,9 @@ func leaveFS() error {
 	if err != nil {
 		return err
 	}
+	// What the host has mapped here it would copy a page at a time, and interrupt the other processors for each. So it is to forget: nobody
+	// has changed any of it yet.
+	_, _, _ = syscall.RawSyscall(unix.SYS_MADVISE, pageLo, pageHi-pageLo, unix.MADV_DONTNEED)
 	if e := hostProtect(uint64(pageLo), uint64(pageHi-pageLo), unix.PROT_READ|unix.PROT_WRITE|unix.PROT_EXEC); e != 0 {
 		return fmt.Errorf("mprotect of the sentry's text: %w", e)
 	}
@@ -185,11 +188,11 @@ func leaveFS() error {
 			panic(fmt.Sprintf("flat: mprotect of the sentry's text: %v", e))
 		}
 	}()
+	populate(found, lo)
 	call.patch()
 	if err := adoptThreads(); err != nil {
 		return err // which does no harm: each thread has its word where FS and perhaps GS say
 	}
-	populate(found, lo)
 	for _, off := range found {
 		text[off] = 0x65 // the prefix that means GS
 	}
