@@ -69,7 +69,7 @@ func (s *shared) released(tgid, tid *sentry.PID) {
 func NewType(k *sentry.Kernel, cpu *hostcpu.CPU) *vfs.FileSystemType {
 	s := &shared{k: k, cpu: cpu, boot: bootTime() - time.Since(k.Boot()), mounted: make(map[*vfs.Superblock]*fs)}
 	k.OnRelease(s.released)
-	s.sys = s.sysctls()
+	s.sys = kernfs.Lazy(s.sysctls)
 	t := kernfs.NewFSFunc("proc", magic, func(ctx vfs.Context, t *vfs.FileSystemType, source, data string) (*vfs.Superblock, error) {
 		p := &fs{shared: s, ns: k.RootPIDNS()}
 		if c := caller(k, ctx); c != nil {

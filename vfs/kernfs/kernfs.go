@@ -101,6 +101,8 @@ type Dir struct {
 	// Subject is what the directory is about, for Subject.
 	Subject any
 
+	fill func() // makes the first fixed entries, before they are looked at; nil: nothing to do
+
 	mu      sync.RWMutex
 	entries map[string]Node
 	order   []string
@@ -123,6 +125,24 @@ func NewDir(entries ...Entry) *Dir {
 	return d
 }
 
+// Lazy returns a directory with the fixed entries of the one that a function returns, which is called when somebody first looks there.
+func Lazy(f func() *Dir) *Dir {
+	d := &Dir{}
+	d.fill = sync.OnceFunc(func() {
+		for _, e := range f().fixed() {
+			d.Add(e.Name, e.Node)
+		}
+	})
+	return d
+}
+
+// filled makes sure that the fixed entries are there.
+func (d *Dir) filled() {
+	if d.fill != nil {
+		d.fill()
+	}
+}
+
 // Add enters a fixed entry, or replaces it. It returns d.
 func (d *Dir) Add(name string, n Node) *Dir {
 	d.mu.Lock()
@@ -139,6 +159,7 @@ func (d *Dir) Add(name string, n Node) *Dir {
 
 // Remove takes a fixed entry away.
 func (d *Dir) Remove(name string) {
+	d.filled()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if _, ok := d.entries[name]; ok {
@@ -149,6 +170,7 @@ func (d *Dir) Remove(name string) {
 
 // Get is a fixed entry, or nil.
 func (d *Dir) Get(name string) Node {
+	d.filled()
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	return d.entries[name]
@@ -166,6 +188,7 @@ func (d *Dir) Sub(name string) *Dir {
 
 // fixed lists the fixed entries in the order they were added.
 func (d *Dir) fixed() []Entry {
+	d.filled()
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	out := make([]Entry, 0, len(d.order))
