@@ -68,15 +68,16 @@ const (
 	patience = 200 * time.Microsecond
 	// A turn that was waited for in vain, or that was dear, is made good by badTurn others, at most mostPatience: on a busy machine a thread may not run for
 	// some milliseconds though it could.
-	badTurn      = 4
-	mostPatience = 64
+	badTurn       = 4
+	mostPatience  = 64
+	firstPatience = 2 * badTurn
 	// mostSkipped is for how many forks, at most, nothing is lent because it was in vain.
 	mostSkipped = 64
 )
 
 // newAddressSpace makes an address space with addresses of its own.
 func (p *Platform) newAddressSpace() *addressSpace {
-	as := &addressSpace{p: p, home: &home{members: 1, differ: difference{shareAt: firstShare, shareAfter: firstShare}}}
+	as := &addressSpace{p: p, home: &home{members: 1, patience: firstPatience, differ: difference{shareAt: firstShare, shareAfter: firstShare}}}
 	as.stack = append(as.stack, as)
 	as.turn.Store(as)
 	return as
