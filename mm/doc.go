@@ -44,7 +44,9 @@
 //	              texts.mu   which text is to be in large pages; texts.working is held with no other but it, and by Close
 //
 // Two address spaces are never locked at once, but by Fork, which locks the
-// parent and then the child that nobody else knows yet. Truncate needs the
+// parent and then the child that nobody else knows yet, and by a platform that has
+// two exchange pages (platform.Memory): it has locks of its own then, and only
+// tries these. Truncate needs the
 // address spaces that map the file while faults hold theirs and want the page
 // cache: it sets the new size first, then copies the list under mapMu, lets go of
 // mapMu, and visits one address space after the other. A fault that comes later

@@ -60,5 +60,5 @@
 // (turns.go) or moves.
 //
 // Lock order: Platform.acquiring, home.mu, then places.mu, busyPages.mu or Platform.mu, then textMemory.mu; the stubs' locks are inside all. The mu of two homes is never waited for: who
-// wants the addresses of another home tries its lock.
+// wants the addresses of another home tries its lock. Package mm calls with its locks held, so those of a platform.Memory are only tried.
 package flat
