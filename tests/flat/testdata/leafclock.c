@@ -56,9 +56,9 @@ static const int waking[] = {CLOCK_REALTIME_ALARM, CLOCK_BOOTTIME_ALARM}; // whi
 static const int own[] = {CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID};
 #define N(a) (int)(sizeof a / sizeof *a)
 
-// room makes a page that can be written, one that cannot, and one that is not there.
+// room makes a page that can be written, one that cannot, one that is not there, and one behind it, so that what others map does not fit between.
 static char *room(void) {
-	char *p = mmap(NULL, 3 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *p = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	CHECK(p != MAP_FAILED);
 	MUST(mprotect(p + PAGE, PAGE, PROT_READ));
 	MUST(munmap(p + 2 * PAGE, PAGE));
@@ -184,7 +184,7 @@ static void *body(void *a) {
 			MUST(sched_setaffinity(0, sizeof all, &all));
 		}
 	}
-	munmap(at, 2 * PAGE);
+	munmap(at, 4 * PAGE);
 	return NULL;
 }
 
