@@ -53,7 +53,7 @@ func (m *Memory) readIn(b Backing, off int64, f Frame, n int, fresh bool) error 
 		if err := readAll(b, off, buf); err != nil {
 			return err
 		}
-		if err := m.write(f, buf); err != nil {
+		if err := Pwrite(int(m.file.Fd()), buf, int64(f)<<PageShift); err != nil {
 			return err
 		}
 		off, f, n = off+int64(k)<<PageShift, f+Frame(k), n-k
@@ -78,10 +78,10 @@ func readAll(b Backing, off int64, buf []byte) error {
 	return nil
 }
 
-// write has the host write the contents of frames from f on.
-func (m *Memory) write(f Frame, b []byte) error {
-	for off := int64(f) << PageShift; len(b) > 0; {
-		n, err := unix.Pwrite(int(m.file.Fd()), b, off)
+// Pwrite writes all of b to a file of the host at off. The error is the host's errno.
+func Pwrite(fd int, b []byte, off int64) error {
+	for len(b) > 0 {
+		n, err := unix.Pwrite(fd, b, off)
 		if err == unix.EINTR {
 			continue
 		}

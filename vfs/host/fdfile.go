@@ -570,15 +570,5 @@ func (b fdBacking) ReadPage(off int64, dst []byte) (int, error) {
 
 // WritePage implements mm.Backing.
 func (b fdBacking) WritePage(off int64, src []byte) error {
-	for len(src) > 0 {
-		n, err := unix.Pwrite(b.fd, src, off)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		src, off = src[n:], off+int64(n)
-	}
-	return nil
+	return mm.Pwrite(b.fd, src, off)
 }

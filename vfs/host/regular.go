@@ -120,17 +120,7 @@ func (b backing) WritePage(off int64, src []byte) error {
 		return err
 	}
 	defer fds.done(h)
-	for len(src) > 0 {
-		n, err := unix.Pwrite(h.fd, src, off)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		src, off = src[n:], off+int64(n)
-	}
-	return nil
+	return mm.Pwrite(h.fd, src, off)
 }
 
 // PunchHole implements mm.Holer.
