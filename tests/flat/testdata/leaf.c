@@ -6,14 +6,10 @@
 #include <sys/stat.h>
 #define THREADS 4
 
-long checked_lseek(long nr, long *args, long *result);
-long checked_futex(long nr, long *args, long *result);
-long checked_umask(long nr, long *args, long *result);
-long checked_yield(long nr, long *args, long *result);
-CHECKED("checked_lseek", "mov $8,%eax\nsyscall\n");
-CHECKED("checked_futex", "mov $202,%eax\nsyscall\n");
-CHECKED("checked_umask", "mov $95,%eax\nsyscall\n");
-CHECKED("checked_yield", "mov $24,%eax\nsyscall\n");
+CALL(checked_lseek, 8);
+CALL(checked_futex, 202);
+CALL(checked_umask, 95);
+CALL(checked_yield, 24);
 
 static int stop, alone = 1;
 static void on_end(int s) { stop = 1; }

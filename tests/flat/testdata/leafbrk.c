@@ -7,8 +7,7 @@
 #include <sys/resource.h>
 #define THREADS 4
 
-long checked_brk(long nr, long *args, long *result);
-CHECKED("checked_brk", "mov $12,%eax\nsyscall\n");
+CALL(checked_brk, 12);
 
 static int stop;
 static unsigned char *base; // the beginning of a page

@@ -7,16 +7,11 @@
 #include <sys/time.h>
 #define THREADS 4
 
-long checked_gettime(long nr, long *args, long *result);
-long checked_getres(long nr, long *args, long *result);
-long checked_gettimeofday(long nr, long *args, long *result);
-long checked_time(long nr, long *args, long *result);
-long checked_getcpu(long nr, long *args, long *result);
-CHECKED("checked_gettime", "mov $228,%eax\nsyscall\n");
-CHECKED("checked_getres", "mov $229,%eax\nsyscall\n");
-CHECKED("checked_gettimeofday", "mov $96,%eax\nsyscall\n");
-CHECKED("checked_time", "mov $201,%eax\nsyscall\n");
-CHECKED("checked_getcpu", "mov $309,%eax\nsyscall\n");
+CALL(checked_gettime, 228);
+CALL(checked_getres, 229);
+CALL(checked_gettimeofday, 96);
+CALL(checked_time, 201);
+CALL(checked_getcpu, 309);
 
 static int stop;
 static int avx;

@@ -5,12 +5,9 @@
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
 
-long checked_read(long nr, long *args, long *result);
-long checked_write(long nr, long *args, long *result);
-long checked_mask(long nr, long *args, long *result);
-CHECKED("checked_read", "mov $0,%eax\nsyscall\n");
-CHECKED("checked_write", "mov $1,%eax\nsyscall\n");
-CHECKED("checked_mask", "mov $14,%eax\nsyscall\n");
+CALL(checked_read, 0);
+CALL(checked_write, 1);
+CALL(checked_mask, 14);
 
 static char *room; // a page that can be written, one that cannot, one that is not there
 static int null, zero, counter, ones;

@@ -85,3 +85,8 @@ UNUSED static void every(long ns, int signal) {
 		"pop %rsi\npop %rdx\n"                               \
 		"mov %rax,(%rdx)\nmov %rcx,%rax\n"                   \
 		"pop %r15\npop %r14\npop %r13\npop %r12\npop %rbp\npop %rbx\nret\n")
+
+// CALL defines a function of CHECKED for a call by its number.
+#define CALL(name, nr)                                   \
+	long name(long nr_, long *args, long *result);    \
+	CHECKED(#name, "mov $" #nr ",%eax\nsyscall\n")
