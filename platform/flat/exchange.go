@@ -59,12 +59,23 @@ func (x *difference) find(as, from *addressSpace, comesBack bool) {
 	}
 }
 
+// due counts a turn, and tells whether what is equal is to be shared this time. mu is held.
+func (x *difference) due() bool {
+	x.turns++
+	if x.turns <= x.shareAt {
+		return false
+	}
+	x.shareAfter = min(x.shareAfter*2, mostShareAfter)
+	x.shareAt = x.turns + x.shareAfter
+	return true
+}
+
 // run has as take over what the host shows of from in spans, as far as that is possible: they are those where it was afterwards. It tells whether it was in
 // all. If share is set pages in which there is the same become common ones again. mu is held.
 func (x *difference) run(as, from *addressSpace, share bool) bool {
 	all := x.spans
 	x.spans = all[:0]
-	if as.memory == nil || !as.memory.TryLock() {
+	if !as.memory.TryLock() {
 		return len(all) == 0
 	}
 	defer as.memory.Unlock()
@@ -104,19 +115,14 @@ func (as *addressSpace) shareWith(from *addressSpace, addr uint64) bool {
 // showNext has the host show what as shows in place of from, and returns how many of its mappings that changes. mu is held.
 func (as *addressSpace) showNext(from *addressSpace) (changes int, err error) {
 	x := &as.differ
-	if from.moved.Load() {
-		return as.replace(&from.maps) // in a stub its frames are where they are
+	if from.moved.Load() || as.memory == nil {
+		return as.replace(&from.maps) // in a stub its frames are where they are; and what has just been forked shows the same
 	}
-	known := x.knows(as, from)
+	known, comesBack := x.knows(as, from), slices.Contains(as.stack, from)
 	if !known {
-		x.find(as, from, slices.Contains(as.stack, from))
+		x.find(as, from, comesBack)
 	}
-	x.turns++
-	share := x.turns > x.shareAt
-	if share {
-		x.shareAfter = min(x.shareAfter*2, mostShareAfter)
-		x.shareAt = x.turns + x.shareAfter
-	}
+	share := comesBack && x.due()
 	if x.run(as, from, share) && known {
 		return 0, nil
 	}
@@ -124,7 +130,7 @@ func (as *addressSpace) showNext(from *addressSpace) (changes int, err error) {
 	for _, s := range x.spans {
 		as.maps.Each(s.lo, s.hi, func(lo uint64, m shown.Mapping) { host.Map(lo, m.End, m.Off, m.Prot) })
 	}
-	if changes, err = as.replace(&host); changes == 0 && !share {
+	if changes, err = as.replace(&host); changes == 0 && comesBack && !share {
 		x.a, x.b, x.ca, x.cb = as, from, as.maps.Changes, from.maps.Changes
 	}
 	return changes, err
@@ -136,7 +142,7 @@ func (as *addressSpace) take(from *addressSpace) error {
 	from.expel()
 	i := slices.Index(as.stack, as)
 	as.stack = append(slices.Delete(as.stack, i, i+1), as)
-	as.patience = min(as.patience+1, mostPatience)
+	as.credit = min(as.credit+1, mostCredit)
 	changes, err := as.pass(from, as)
 	switch {
 	case err != nil:

@@ -51,8 +51,8 @@ type home struct {
 
 	// failures is how many children in a row had to give the addresses back; for skip forks nothing is lent.
 	failures, skip int
-	// patience is how many turns have gone well and made good for none, at most mostPatience.
-	patience int
+	// credit is how many turns have gone well and made good for none, at most mostCredit.
+	credit int
 }
 
 const (
@@ -66,18 +66,18 @@ const (
 	idleLooks = 8
 	// patience is how long who has them must have slept, unless it has gone to sleep since the waiting began.
 	patience = 200 * time.Microsecond
-	// A turn that was waited for in vain, or that was dear, is made good by badTurn others, at most mostPatience: on a busy machine a thread may not run for
+	// A turn that was waited for in vain, or that was dear, is made good by badTurn others, at most mostCredit: on a busy machine a thread may not run for
 	// some milliseconds though it could.
-	badTurn       = 4
-	mostPatience  = 64
-	firstPatience = 2 * badTurn
+	badTurn     = 4
+	mostCredit  = 64
+	firstCredit = 2 * badTurn
 	// mostSkipped is for how many forks, at most, nothing is lent because it was in vain.
 	mostSkipped = 64
 )
 
 // newAddressSpace makes an address space with addresses of its own.
 func (p *Platform) newAddressSpace() *addressSpace {
-	as := &addressSpace{p: p, home: &home{members: 1, patience: firstPatience, differ: difference{shareAt: firstShare, shareAfter: firstShare}}}
+	as := &addressSpace{p: p, home: &home{members: 1, credit: firstCredit, differ: difference{shareAt: firstShare, shareAfter: firstShare}}}
 	as.stack = append(as.stack, as)
 	as.turn.Store(as)
 	return as
@@ -104,7 +104,6 @@ func (as *addressSpace) Lend(to platform.AddressSpace, mine, its platform.Memory
 	child := to.(*addressSpace)
 	as.mu.Lock()
 	defer as.mu.Unlock()
-	as.memory, child.memory = mine, its
 	switch {
 	case child.moved.Load():
 		return nil
@@ -113,6 +112,7 @@ func (as *addressSpace) Lend(to platform.AddressSpace, mine, its platform.Memory
 	}
 	as.stack = append(as.stack, child)
 	_, err := as.pass(as, child)
+	as.memory, child.memory = mine, its // from now on: the caller has them locked
 	return err
 }
 
@@ -278,10 +278,10 @@ func (as *addressSpace) part() error {
 
 // bears tells whether it has gone well often enough to go on with what has not gone well now. mu is held.
 func (h *home) bears() bool {
-	if h.patience < badTurn {
+	if h.credit < badTurn {
 		return false
 	}
-	h.patience -= badTurn
+	h.credit -= badTurn
 	return true
 }
 
