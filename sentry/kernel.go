@@ -51,7 +51,7 @@ type Config struct {
 
 	// VDSO is mapped into every program, if not nil.
 	VDSO VDSO
-	// TickAccounting charges processor time by a timer of 1 ms, for a platform on which system calls cost less than
+	// TickAccounting charges processor time by a timer, for a platform on which system calls cost less than
 	// reading a clock.
 	TickAccounting bool
 

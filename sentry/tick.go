@@ -9,7 +9,7 @@ import (
 
 // tick is how often processor time is looked at where calls are too fast to read a clock at each (Config.TickAccounting): Linux
 // does the same at its timer interrupt. A task is charged whole ticks, for what it did when they came.
-const tick = time.Millisecond
+const tick = 4 * time.Millisecond
 
 // ticker is a clock that costs nothing to read. It stands still while no task runs.
 type ticker struct {
