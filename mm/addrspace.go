@@ -49,10 +49,8 @@ type AddressSpace struct {
 	lockFuture                                         regionFlags
 	habit                                              int // of touching small mappings, see eager
 
-	mmapBase uint64 // top of the area for mmap
-	legacy   bool   // bottom-up
-	holeTop  uint64 // no gap of holeMax+1 or more between here and mmapBase
-	holeMax  uint64
+	legacy bool    // memory is placed bottom-up
+	spaces []space // where it is placed, in order: in area, then in what the platform gives in addition
 
 	layout Layout // but for Brk, which is brk
 	auxv   []uint64
@@ -69,6 +67,13 @@ func (p *placed) end() uint64 { return p.start + uint64(p.res.pages())<<PageShif
 
 // extent is [lo, hi).
 type extent struct{ lo, hi uint64 }
+
+// space is a range in which memory is placed from base down, and what is known of the gaps there.
+type space struct {
+	lo, base uint64
+	holeTop  uint64 // no gap of holeMax+1 or more between here and base
+	holeMax  uint64
+}
 
 // NewAddressSpace makes an empty address space with one user.
 func NewAddressSpace(m *Memory, p platform.Platform) (*AddressSpace, error) {
@@ -170,8 +175,7 @@ func (as *AddressSpace) pickLayout(stackLimit uint64, randomize, legacy bool) {
 	rnd &^= PageSize - 1
 	as.legacy = legacy
 	if legacy {
-		as.mmapBase = (as.area.lo + size/3 + PageSize) &^ (PageSize - 1)
-		as.mmapBase += rnd
+		as.setBase((as.area.lo+size/3+PageSize)&^(PageSize-1) + rnd)
 		return
 	}
 	gap := stackLimit
@@ -180,9 +184,16 @@ func (as *AddressSpace) pickLayout(stackLimit uint64, randomize, legacy bool) {
 		gap += pad
 	}
 	gap = min(max(gap, 128<<20), size/6*5)
-	as.mmapBase = (as.area.hi - gap - rnd) &^ (PageSize - 1)
-	as.holeTop, as.holeMax = as.mmapBase, 0
+	as.setBase((as.area.hi - gap - rnd) &^ (PageSize - 1))
 }
+
+// setBase makes memory be placed below base, or above it if it is placed bottom-up. mu is held.
+func (as *AddressSpace) setBase(base uint64) {
+	as.spaces = append(as.spaces[:0], space{lo: as.area.lo, base: base, holeTop: base})
+}
+
+// base is where placing begins. mu is held.
+func (as *AddressSpace) base() uint64 { return as.spaces[0].base }
 
 // Memory is the flat memory that as is in.
 func (as *AddressSpace) Memory() *Memory { return as.m }

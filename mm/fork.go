@@ -1,6 +1,8 @@
 package mm
 
 import (
+	"slices"
+
 	"golang.org/x/sys/unix"
 
 	"gosv.dev/platform"
@@ -49,14 +51,13 @@ func (as *AddressSpace) forkLocked(n *AddressSpace, files bool) error {
 	}
 	n.limits.Store(as.limits.Load())
 	n.capab.Store(as.capab.Load())
-	n.area, n.mmapBase, n.legacy = as.area, as.mmapBase, as.legacy
-	n.holeTop, n.holeMax = as.holeTop, as.holeMax
+	n.area, n.spaces, n.legacy = as.area, slices.Clone(as.spaces), as.legacy
 	n.layout, n.auxv, n.exe = as.layout, as.auxv, as.exe
 	n.brk.word.Store(as.brk.word.Load())
 	var err error
 	as.regions.Scan(func(_ uint64, r *region) bool {
 		if r.flags&flagDontFork != 0 {
-			n.holeTop = n.mmapBase
+			n.freed(r.start, r.end)
 			return true
 		}
 		if !r.shared && r.flags&flagAccount != 0 && as.overcommitted(r.pages()) {

@@ -350,7 +350,7 @@ func (as *AddressSpace) place(q *request) (uint64, error) {
 	}
 	if a = a &^ (PageSize - 1); a != 0 {
 		a = max(a, as.area.lo)
-		if a < as.area.hi && n <= as.area.hi-a && as.free(a, a+n) && (q.flags&unix.MAP_32BIT == 0 || a+n <= 1<<32) {
+		if as.best(a, n) && as.free(a, a+n) && (q.flags&unix.MAP_32BIT == 0 || a+n <= 1<<32) {
 			return a, nil
 		}
 	}
@@ -364,6 +364,12 @@ func (as *AddressSpace) place(q *request) (uint64, error) {
 		return a, nil
 	}
 	return 0, unix.ENOMEM
+}
+
+// best tells whether n bytes from a on are where memory is best put.
+func (as *AddressSpace) best(a, n uint64) bool {
+	in := func(x extent) bool { return x.lo <= a && a < x.hi && n <= x.hi-a }
+	return in(as.area) || slices.ContainsFunc(as.spaces[1:], func(s space) bool { return in(extent{s.lo, s.base}) })
 }
 
 // free reports whether [lo, hi) is free and not in the guard of a stack.
@@ -381,33 +387,65 @@ func (as *AddressSpace) free(lo, hi uint64) bool {
 
 // gap finds room for n bytes, below an address if that is not zero.
 func (as *AddressSpace) gap(n, below uint64) uint64 {
-	if as.legacy {
-		return as.gapUp(n, as.mmapBase, as.area.hi)
-	}
 	if below != 0 {
-		if a, _ := as.gapDown(n, min(below, as.area.hi)); a != 0 {
-			return a
-		}
-		return 0
-	}
-	top, largest := as.mmapBase, uint64(0)
-	if n > as.holeMax && as.holeTop < top {
-		top, largest = as.holeTop, as.holeMax
-	}
-	a, l := as.gapDown(n, top)
-	if a == 0 {
-		if a = as.gapUp(n, as.mmapBase, as.area.hi); a == 0 && n > as.area.hi-as.area.lo {
-			a = as.gapUp(n, as.lo, as.hi) // more than the place that it has can hold
-		}
+		a, _ := as.gapDown(n, as.area.lo, min(below, as.area.hi))
 		return a
 	}
-	as.holeTop, as.holeMax = a, max(l, largest)
+	if !as.legacy {
+		if a := as.spaces[0].gap(as, n); a != 0 {
+			return a
+		}
+	}
+	if a := as.gapUp(n, as.base(), as.area.hi); a != 0 {
+		return a
+	}
+	for i := range as.spaces[1:] {
+		if a := as.spaces[1+i].gap(as, n); a != 0 {
+			return a
+		}
+	}
+	p, ok := as.pas.(platform.Placer)
+	if !ok {
+		return 0
+	}
+	lo, hi := p.Room(n)
+	more := space{lo: max(lo, as.lo), base: min(hi, as.hi), holeTop: min(hi, as.hi)}
+	a := more.gap(as, n)
+	if a != 0 {
+		as.spaces = append(as.spaces, more)
+	}
 	return a
 }
 
-// gapDown is the highest gap of n bytes below top, and the size of the largest
+// gap finds the highest room for n bytes in a space.
+func (s *space) gap(as *AddressSpace, n uint64) uint64 {
+	top, largest := s.base, uint64(0)
+	if n > s.holeMax {
+		top, largest = s.holeTop, s.holeMax
+	}
+	a, l := as.gapDown(n, s.lo, top)
+	s.holeTop, s.holeMax = max(a, s.lo), max(l, largest)
+	return a
+}
+
+// freed tells the spaces of a gap.
+func (as *AddressSpace) freed(lo, hi uint64) {
+	for i := range as.spaces {
+		s := &as.spaces[i]
+		if hi <= s.lo || s.base <= lo {
+			continue
+		}
+		top := s.base
+		if r := as.after(hi); r != nil {
+			top = min(top, r.start)
+		}
+		s.holeTop = max(s.holeTop, top)
+	}
+}
+
+// gapDown is the highest gap of n bytes in [lo, top), and the size of the largest
 // that was too small.
-func (as *AddressSpace) gapDown(n, top uint64) (uint64, uint64) {
+func (as *AddressSpace) gapDown(n, lo, top uint64) (uint64, uint64) {
 	cur, found, largest := top, uint64(0), uint64(0)
 	room := func(r *region, floor uint64) bool {
 		end := cur
@@ -430,15 +468,15 @@ func (as *AddressSpace) gapDown(n, top uint64) (uint64, uint64) {
 		if r.start >= top {
 			return true
 		}
-		if r.end < cur && room(above, max(r.end, as.area.lo)) {
+		if r.end < cur && room(above, max(r.end, lo)) {
 			done = true
 			return false
 		}
 		cur, above = min(cur, r.start), r
-		return cur > as.area.lo
+		return cur > lo
 	})
-	if !done && cur > as.area.lo {
-		room(above, as.area.lo)
+	if !done && cur > lo {
+		room(above, lo)
 	}
 	return found, largest
 }
@@ -510,11 +548,7 @@ func (as *AddressSpace) unmapLocked(lo, hi uint64, dead *[]*MapFile) error {
 	}
 	as.dropPlaces(lo, hi)
 	as.drop(fs)
-	top := as.mmapBase
-	if r := as.after(hi); r != nil {
-		top = min(top, r.start)
-	}
-	as.holeTop = max(as.holeTop, top)
+	as.freed(lo, hi)
 	return nil
 }
 

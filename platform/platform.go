@@ -87,6 +87,8 @@ type Placer interface {
 	// number for programs that probably map the same. Where libraries and a program that has no address of its own are put there is to
 	// depend on random only, which is the same for all programs that have the place one after the other.
 	Place(program uint64) (lo, hi, random uint64, own bool)
+	// Room is a range in which n bytes are best put for which there is no room in the Place: the process's own, if possible.
+	Room(n uint64) (lo, hi uint64)
 	// Reserve must be told of every range outside of a Place of its own that the process will have memory in, before its code
 	// runs next: another process may show something there.
 	Reserve(lo, hi uint64) error

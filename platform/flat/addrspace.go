@@ -38,6 +38,18 @@ func (as *addressSpace) Place(program uint64) (lo, hi, random uint64, own bool) 
 	return as.place.lo + margin, as.place.hi - margin, as.random, true
 }
 
+// Room implements platform.Placer.
+func (as *addressSpace) Room(n uint64) (lo, hi uint64) {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	if !as.moved.Load() {
+		if s, ok := as.p.places.room(as.home, n); ok {
+			return s.lo, s.hi
+		}
+	}
+	return as.p.Range()
+}
+
 // Reserve implements platform.Placer: the range becomes this process's own, or the process moves, before it runs on what another
 // one has there. So does the child of a fork that has none of its parent's addresses.
 func (as *addressSpace) Reserve(lo, hi uint64) error {

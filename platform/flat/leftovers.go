@@ -330,14 +330,14 @@ func (l *places) adopt(h *home, s span, lo, hi uint64) span {
 	}
 	l.taken.Delete(s.lo)
 	if s.lo < lo {
-		l.taken.Set(s.lo, taken{lo, nil})
+		l.taken.Set(s.lo, taken{hi: lo})
 		s.lo = lo
 	}
 	if hi < s.hi {
-		l.taken.Set(hi, taken{s.hi, nil})
+		l.taken.Set(hi, taken{hi: s.hi})
 		s.hi = hi
 	}
-	l.taken.Set(s.lo, taken{s.hi, h})
+	l.taken.Set(s.lo, taken{hi: s.hi, by: h})
 	l.left.Each(s.lo, s.hi, h.left.add)
 	l.left.Unmap(s.lo, s.hi)
 	return s

@@ -1,6 +1,7 @@
 package flat
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -75,8 +76,9 @@ type place struct {
 }
 
 type taken struct {
-	hi uint64
-	by *home // nil: there is only what a program has left
+	hi   uint64
+	by   *home // nil: there is only what a program has left
+	room bool  // it is places, which nobody can take meanwhile
 }
 
 func (l *places) init(text *textMemory) {
@@ -103,6 +105,8 @@ func (l *places) init(text *textMemory) {
 func (l *places) take(h *home, program uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	var others []place // in which somebody has something
+	defer func() { l.free = append(l.free, others...) }()
 	for len(l.free) > 0 {
 		best, rank := 0, 0 // the oldest, if other programs have left something in all
 		for i := range l.free {
@@ -118,18 +122,70 @@ func (l *places) take(h *home, program uint64) bool {
 		}
 		p := l.free[best]
 		l.free = slices.Delete(l.free, best, best+1)
-		// To ask the host costs two calls, and an interrupt of the other processors.
-		if !p.known && !hostFree(p.at, placeSize) || l.overlaps(p.at, p.at+placeSize) {
-			continue // the sentry itself has something there
+		if l.overlaps(p.at, p.at+placeSize) {
+			others = append(others, p)
+			continue
+		}
+		if !p.usable() {
+			continue
 		}
 		if p.program != program {
 			l.discard(&p)
 		}
-		l.taken.Set(p.at, taken{p.at + placeSize, h})
+		l.taken.Set(p.at, taken{hi: p.at + placeSize, by: h})
 		h.inherit(&p, program)
 		return true
 	}
 	return false
+}
+
+// usable tells whether the sentry itself has nothing in a place. To ask the host costs two calls, and an interrupt of the other processors.
+func (p *place) usable() bool { return p.known || hostFree(p.at, placeSize) }
+
+// room gives h n bytes, or more, in addition to its place: places side by side.
+func (l *places) room(h *home, n uint64) (span, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := make([]*place, len(l.free))
+	for i := range l.free {
+		all[i] = &l.free[i]
+	}
+	slices.SortFunc(all, func(a, b *place) int { return cmp.Compare(a.at, b.at) })
+	first := 0
+	for i, p := range all {
+		if l.overlaps(p.at, p.at+placeSize) || !p.usable() {
+			first = i + 1
+			continue
+		}
+		if i > first && all[i-1].at+placeSize != p.at {
+			first = i
+		}
+		if uint64(i+1-first)*placeSize < n {
+			continue
+		}
+		s := span{all[first].at, p.at + placeSize}
+		for _, p := range all[first : i+1] {
+			l.discard(p)
+		}
+		if hostHold(s.lo, s.hi-s.lo, mapFixedNoReplace) != 0 {
+			return span{}, false
+		}
+		l.free = slices.DeleteFunc(l.free, func(p place) bool { return s.contains(p.at, p.at+placeSize) })
+		l.taken.Set(s.lo, taken{hi: s.hi, by: h, room: true})
+		h.outside.Store(true)
+		return s, true
+	}
+	return span{}, false
+}
+
+// drop gives back a range outside of the owner's place. mu is held.
+func (l *places) drop(s span) {
+	s.mustUnmap()
+	if t, _ := l.taken.Delete(s.lo); t.room {
+		for at := s.lo; at < s.hi; at += placeSize {
+			l.free = append(l.free, place{at: at, known: true})
+		}
+	}
 }
 
 // overlaps tells whether anybody has a part of [lo, hi). mu is held.
@@ -184,7 +240,7 @@ func (l *places) claim(h *home, lo, hi uint64) bool {
 		}
 	}
 	for _, g := range gaps {
-		l.taken.Set(g.lo, taken{g.hi, h})
+		l.taken.Set(g.lo, taken{hi: g.hi, by: h})
 	}
 	return true
 }
@@ -231,7 +287,9 @@ func (l *places) hasLocked(h *home, lo, hi uint64) []span {
 func (l *places) give(s span, to *home) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.taken.Set(s.lo, taken{s.hi, to})
+	t, _ := l.taken.Get(s.lo)
+	t.by = to
+	l.taken.Set(s.lo, t)
 }
 
 // abandon gives back what h has outside of its place, where it shows nothing any more.
@@ -240,8 +298,7 @@ func (l *places) abandon(h *home) {
 	defer l.mu.Unlock()
 	for _, m := range l.hasLocked(h, 0, math.MaxUint64) {
 		if !h.place.overlaps(m.lo, m.hi) {
-			l.taken.Delete(m.lo)
-			m.mustUnmap()
+			l.drop(m)
 		}
 	}
 }
@@ -260,10 +317,9 @@ func (l *places) release(as *addressSpace, leave bool) {
 			l.discardElsewhere()
 		}
 		if leave && s.hi <= placesLo && as.leaveSpan(s, &l.left) {
-			l.taken.Set(s.lo, taken{s.hi, nil})
+			l.taken.Set(s.lo, taken{hi: s.hi})
 		} else {
-			s.mustUnmap()
-			l.taken.Delete(s.lo)
+			l.drop(s)
 		}
 		l.mu.Unlock()
 	}
