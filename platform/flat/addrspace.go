@@ -133,7 +133,7 @@ func (as *addressSpace) Map(addr, length, off uint64, prot platform.Prot) error 
 		return fmt.Errorf("host mapping %#x+%#x: %w", addr, length, e)
 	}
 	as.maps.Map(addr, addr+length, off, prot)
-	as.rewriteAhead(addr, length, off, prot)
+	as.countText(prot)
 	return nil
 }
 

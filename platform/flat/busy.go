@@ -7,12 +7,13 @@ import (
 
 	"gosv.dev/platform"
 	"gosv.dev/platform/flat/sites"
+	"gosv.dev/platform/shown"
 )
 
 // Pages of text in which programs call often, such as the one of the dynamic linker with its system calls: what a site costs to rewrite
 // is mostly the same for all sites of a page, and no program makes the same call there often enough to have it rewritten for itself. So it is
 // noted, by the page of the flat memory, which sites programs have come by; when that was worth it for some programs, all of them are
-// rewritten at once when the next program traps there, or, if most programs do, when the page is mapped. (Where each makes two or three calls
+// rewritten at once when the next program traps there, or, if most programs do, when it traps anywhere in that text. (Where each makes two or three calls
 // that is no gain: to map a page amid others costs the host as much as two traps.)
 //
 // What is noted of one program's text is used for another's only if the page has the same contents, and only patches that depend
@@ -163,23 +164,39 @@ func (as *addressSpace) rewriteBusy(site, nr uint64) bool {
 	return len(ready) != 0 && as.rewriteReady(page, ready)
 }
 
-// rewriteAhead rewrites the pages of text that has just been mapped at [lo, lo+length), from off on in the flat memory, in which most programs
-// trap. mu is held.
-func (as *addressSpace) rewriteAhead(lo, length, off uint64, prot platform.Prot) {
+// countText counts a home, once, that has mapped text.
+func (as *addressSpace) countText(prot platform.Prot) {
+	if as.rw.id == 0 && prot == textProt && !as.p.o.NoRewrite {
+		as.rw.id = as.p.busy.begun()
+	}
+}
+
+// rewriteAhead rewrites the pages in which most programs trap of the text around a site that has trapped. Not before that: a program may read text that
+// it never executes, as valgrind(1) does to execute something else, and should see what is in the file. mu is held.
+func (as *addressSpace) rewriteAhead(site uint64) {
 	rw := &as.rw
-	if as.p.o.NoRewrite || prot != platform.Read|platform.Exec|platform.Private {
-		return
-	}
-	if rw.id == 0 {
-		rw.id = as.p.busy.begun()
-	}
-	as.p.busy.aheadIn(off, off+length, func(frame uint64, code []byte, ready []sites.Patch) {
-		page := lo + frame - off
-		if rw.copies[page] == nil && rw.busy < busyMost && bytes.Equal(code, as.p.o.Linear[frame:][:pageSize]) && as.rewriteReady(page, ready) {
-			as.textGen.Add(1)
+	var run span // of text
+	as.maps.Each(site-min(site, mostText), site+mostText, func(lo uint64, m shown.Mapping) {
+		switch {
+		case m.Prot != textProt || run.hi > site && lo != run.hi:
+		case lo == run.hi:
+			run.hi = m.End
+		default:
+			run = span{lo, m.End}
 		}
 	})
+	as.maps.Each(run.lo, run.hi, func(lo uint64, m shown.Mapping) {
+		as.p.busy.aheadIn(m.Off, m.Off+m.End-lo, func(frame uint64, code []byte, ready []sites.Patch) {
+			page := lo + frame - m.Off
+			if rw.copies[page] == nil && rw.busy < busyMost && bytes.Equal(code, as.p.o.Linear[frame:][:pageSize]) && as.rewriteReady(page, ready) {
+				as.textGen.Add(1)
+			}
+		})
+	})
 }
+
+// mostText is how far from a site text is looked for that belongs to it.
+const mostText = 32 << 20
 
 // rewriteReady makes the patches of a page that were planned for another address. mu is held.
 func (as *addressSpace) rewriteReady(page uint64, ready []sites.Patch) bool {
@@ -208,8 +225,8 @@ func (as *addressSpace) rewriteReady(page uint64, ready []sites.Patch) bool {
 // textFrame is the page of the flat memory that is shown at page, if it is text that does not change without a word and can be read.
 func (as *addressSpace) textFrame(page uint64) (uint64, bool) {
 	m, ok := as.maps.At(page)
-	if !ok || m.Prot&^platform.Private != platform.Read|platform.Exec || m.Prot&platform.Private == 0 {
-		return 0, false
-	}
-	return m.Off, true
+	return m.Off, ok && m.Prot == textProt
 }
+
+// textProt are the rights of text.
+const textProt = platform.Read | platform.Exec | platform.Private

@@ -72,6 +72,7 @@ func (as *addressSpace) rewrite(after, nr uint64) {
 	if as.moved.Load() || as.turn.Load() != as || rw.refused[site] {
 		return
 	}
+	as.rewriteAhead(site)
 	if as.rewriteBusy(site, nr) {
 		return
 	}
