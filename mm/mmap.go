@@ -349,8 +349,8 @@ func (as *AddressSpace) place(q *request) (uint64, error) {
 		return a, nil
 	}
 	if a = a &^ (PageSize - 1); a != 0 {
-		a = max(a, as.area.lo)
-		if as.best(a, n) && as.free(a, a+n) && (q.flags&unix.MAP_32BIT == 0 || a+n <= 1<<32) {
+		a = max(a, as.lo)
+		if a < as.hi && n <= as.hi-a && as.free(a, a+n) && (q.flags&unix.MAP_32BIT == 0 || a+n <= 1<<32) && as.suits(a, n) {
 			return a, nil
 		}
 	}
@@ -366,10 +366,14 @@ func (as *AddressSpace) place(q *request) (uint64, error) {
 	return 0, unix.ENOMEM
 }
 
-// best tells whether n bytes from a on are where memory is best put.
-func (as *AddressSpace) best(a, n uint64) bool {
+// suits tells whether n bytes from a on, where a program would like to have them, are where memory is best put, or may be.
+func (as *AddressSpace) suits(a, n uint64) bool {
 	in := func(x extent) bool { return x.lo <= a && a < x.hi && n <= x.hi-a }
-	return in(as.area) || slices.ContainsFunc(as.spaces[1:], func(s space) bool { return in(extent{s.lo, s.base}) })
+	if in(as.area) || slices.ContainsFunc(as.spaces[1:], func(s space) bool { return in(extent{s.lo, s.base}) }) {
+		return true
+	}
+	p, ok := as.pas.(platform.Placer)
+	return ok && p.Suits(a, a+n)
 }
 
 // free reports whether [lo, hi) is free and not in the guard of a stack.

@@ -23,6 +23,8 @@ want node nodejs
 want stress-ng stress-ng
 want strace strace
 want gdb gdb
+want valgrind valgrind
+want sbcl sbcl
 want trinity trinity
 want musl-gcc musl-tools
 want ps procps

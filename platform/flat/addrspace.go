@@ -50,6 +50,29 @@ func (as *addressSpace) Room(n uint64) (lo, hi uint64) {
 	return as.p.Range()
 }
 
+// Suits implements platform.Placer: what a program would like to have outside of its place, it gets if that looks as if it meant it, and nobody has it. Many ask
+// for something at random, or for what would be a little better for them.
+func (as *addressSpace) Suits(lo, hi uint64) bool {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	switch {
+	case as.moved.Load():
+		return true
+	case as.inZones(lo, hi), hi > placesLo, hi > lowAddrs && lo%round != 0 && as.p.places.owner(lo-1) != as.home:
+		return false
+	}
+	return as.p.places.claim(as.home, lo, hi) || hi <= lowAddrs && hi-lo <= mostInsisted
+}
+
+const (
+	// lowAddrs is below what addresses can be made of in instructions, which a program that was built for one address does.
+	lowAddrs = 4 << 30
+	// round is what an address is a multiple of that has been chosen by somebody.
+	round = 4 << 30
+	// mostInsisted is how much of lowAddrs a program gets that somebody else has: to have that they take turns, or one moves.
+	mostInsisted = 16 << 20
+)
+
 // Reserve implements platform.Placer: the range becomes this process's own, or the process moves, before it runs on what another
 // one has there. So does the child of a fork that has none of its parent's addresses.
 func (as *addressSpace) Reserve(lo, hi uint64) error {

@@ -195,9 +195,9 @@ func (as *addressSpace) review(lo, hi uint64) {
 	})
 }
 
-// mostLeft is in how many free places something is left, at most: it takes mappings of the host's, some dozens each.
+// mostLeft is in how many free places something is left, at most: it takes mappings of the host's, some dozens each, and there are but 24 places of the best.
 const (
-	mostLeft      = 24
+	mostLeft      = 16
 	mostLeftSlots = 4096 // trampolines of a place that are kept: those of pages that have changed since are not used again
 	mostLeftOver  = 256  // mappings that are left at other addresses
 )

@@ -18,12 +18,22 @@ import (
 // unless it asks for something else; what it asks for elsewhere it gets if nobody has it.
 
 const (
-	placesLo  = 0x1000_0000_0000
+	placesLo  = 0x4000_0000_0000
 	placesHi  = 0x5f00_0000_0000
-	placeSize = 256 << 30
+	placeSize = 64 << 30
+	// Linux puts position-independent programs between pieLo and pieHi, and some look whether they are there (ThreadSanitizer). These places are taken first.
+	pieLo, pieHi = 0x5500_0000_0000, 0x5680_0000_0000
 	// margin at both ends of a place is for trampolines.
 	margin = 16 << 20
 )
+
+// pie is 1 for a place between pieLo and pieHi, 0 for others.
+func pie(at uint64) int {
+	if pieLo <= at && at < pieHi {
+		return 1
+	}
+	return 0
+}
 
 type span struct{ lo, hi uint64 }
 
@@ -101,7 +111,7 @@ func (l *places) init(text *textMemory) {
 	}
 }
 
-// take gives h a place for a program, if there is one: the one that it had before, or else one in which nothing is left.
+// take gives h a place for a program, if there is one: the one that it had before, or else one in which nothing is left, best where Linux would put it.
 func (l *places) take(h *home, program uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -111,10 +121,11 @@ func (l *places) take(h *home, program uint64) bool {
 		best, rank := 0, 0 // the oldest, if other programs have left something in all
 		for i := range l.free {
 			r := 0
-			if p := &l.free[i]; p.left.Len() == 0 {
-				r = 1
-			} else if p.program == program {
-				r = 2
+			switch p := &l.free[i]; {
+			case p.left.Len() != 0 && p.program == program:
+				r = 3
+			case p.left.Len() == 0:
+				r = 1 + pie(p.at)
 			}
 			if r > 0 && r >= rank {
 				best, rank = i, r
@@ -196,6 +207,19 @@ func (l *places) overlaps(lo, hi uint64) bool {
 		return false
 	})
 	return found
+}
+
+// owner is who has addr, or nil.
+func (l *places) owner(addr uint64) (h *home) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.taken.Descend(addr, func(_ uint64, t taken) bool {
+		if addr < t.hi {
+			h = t.by
+		}
+		return false
+	})
+	return h
 }
 
 // claim makes [lo, hi) h's own, whose mu is held. False if a part of it is somebody else's, or the sentry's.

@@ -31,11 +31,11 @@ func TestRoom(t *testing.T) {
 		require.NoError(t, as.Reserve(lo, hi))
 		require.NoError(t, as.Map(hi-4096, 4096, 8192, platform.Read))
 	}
-	for _, n := range []uint64{4096, placeSize, placeSize + 1, 16 << 40} {
+	for _, n := range []uint64{4096, placeSize, placeSize + 1, 2 << 40} {
 		room(a, n)
 		room(b, n)
 	}
-	require.Equal(t, free-2*(1+1+2+64), len(p.places.free))
+	require.Equal(t, free-2*(1+1+2+32), len(p.places.free))
 	require.Zero(t, p.Moves())
 
 	// One that has left, to a stub, has all there is.

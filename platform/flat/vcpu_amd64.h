@@ -48,8 +48,8 @@
 #define BLOCKREST 8128
 
 // Where processes have their memory: placesLo, and placesHi - placesLo.
-#define PLACESLO   0x100000000000
-#define PLACESSIZE 0x4f0000000000
+#define PLACESLO   0x400000000000
+#define PLACESSIZE 0x1f0000000000
 
 #define SYS_arch_prctl 158
 #define SYS_set_tid_address 218

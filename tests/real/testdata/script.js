@@ -34,6 +34,9 @@ if (!isMainThread) {
     await new Promise(r => server.listen('nsock', r));
     console.log(await new Promise(r => { const c = net.connect('nsock', () => c.write('by path')); c.on('data', d => { r(d.toString()); c.end(); }); }));
     server.close();
+    // Each reserves some gigabytes of addresses.
+    const memories = [...Array(40).keys()].map(() => new WebAssembly.Memory({ initial: 1, maximum: 65536 }));
+    console.log(memories.length, memories.every(m => m.buffer.byteLength === 65536));
     console.log(zlib.gunzipSync(zlib.gzipSync('z'.repeat(10000))).length, crypto.createHash('sha256').update('abc').digest('hex').slice(0, 16));
     process.on('SIGUSR2', () => { console.log('signal'); process.exit(11); });
     process.kill(process.pid, 'SIGUSR2');
