@@ -48,6 +48,7 @@ type AddressSpace struct {
 	totalVM, peakVM, dataVM, stackVM, execVM, lockedVM int64 // pages
 	lockFuture                                         regionFlags
 	habit                                              int // of touching small mappings, see eager
+	refused                                            int // addresses that the program would have liked, and has not got since it got some
 
 	legacy bool    // memory is placed bottom-up
 	spaces []space // where it is placed, in order: in area, then in what the platform gives in addition

@@ -373,8 +373,18 @@ func (as *AddressSpace) suits(a, n uint64) bool {
 		return true
 	}
 	p, ok := as.pas.(platform.Placer)
-	return ok && p.Suits(a, a+n)
+	if !ok {
+		return false
+	}
+	if as.refused++; !p.Suits(a, a+n, as.refused > mostRefused) {
+		return false
+	}
+	as.refused = 0
+	return true
 }
+
+// mostRefused is how many addresses in a row that it would like to have a program does not get before it is taken to insist.
+const mostRefused = 16
 
 // free reports whether [lo, hi) is free and not in the guard of a stack.
 func (as *AddressSpace) free(lo, hi uint64) bool {

@@ -89,8 +89,9 @@ type Placer interface {
 	Place(program uint64) (lo, hi, random uint64, own bool)
 	// Room is a range in which n bytes are best put for which there is no room in the Place: the process's own, if possible.
 	Room(n uint64) (lo, hi uint64)
-	// Suits tells whether a range that a program would like to have, but does not insist on, is a good one. Reserve must be told of it, too.
-	Suits(lo, hi uint64) bool
+	// Suits tells whether a range that a program would like to have is a good one, also if others have it, if the program seems to insist. Reserve must be told
+	// of it, too.
+	Suits(lo, hi uint64, insists bool) bool
 	// Reserve must be told of every range outside of a Place of its own that the process will have memory in, before its code
 	// runs next: another process may show something there.
 	Reserve(lo, hi uint64) error

@@ -52,16 +52,17 @@ func (as *addressSpace) Room(n uint64) (lo, hi uint64) {
 
 // Suits implements platform.Placer: what a program would like to have outside of its place, it gets if that looks as if it meant it, and nobody has it. Many ask
 // for something at random, or for what would be a little better for them.
-func (as *addressSpace) Suits(lo, hi uint64) bool {
+func (as *addressSpace) Suits(lo, hi uint64, insists bool) bool {
 	as.mu.Lock()
 	defer as.mu.Unlock()
-	switch {
+	switch low := hi <= lowAddrs; {
 	case as.moved.Load():
 		return true
-	case as.inZones(lo, hi), hi > placesLo, hi > lowAddrs && lo%round != 0 && as.p.places.owner(lo-1) != as.home:
+	case hi > placesLo, !low && lo%round != 0 && as.p.places.owner(lo-1) != as.home:
 		return false
+	default:
+		return as.refuses(lo, hi) == "" || insists || low && hi-lo <= mostInsisted
 	}
-	return as.p.places.claim(as.home, lo, hi) || hi <= lowAddrs && hi-lo <= mostInsisted
 }
 
 const (

@@ -140,10 +140,18 @@ func main() {
 	if msg, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go build -race: %v\n%s", err, msg)
 	}
-	script := strings.ReplaceAll(`BIN & BIN
+	// A program with AddressSanitizer has the first 16 TiB, where the race detector must have the heap.
+	write(t, dir+"/address.c", "#include <unistd.h>\nint main(void) { return pause(); }\n")
+	address := filepath.Join(dir, "address")
+	if msg, err := exec.Command(harness.Tool(t, "gcc"), "-fsanitize=address", "-o", address, address+".c").CombinedOutput(); err != nil {
+		t.Fatalf("gcc: %v\n%s", err, msg)
+	}
+	script := strings.NewReplacer("BIN", bin, "ADDRESS", address).Replace(`BIN & BIN
 wait
+ADDRESS & sleep 0.5; BIN
+kill $! ; wait || true
 BIN x 2>races || echo $?
-grep -c 'DATA RACE' races`, "BIN", bin)
+grep -c 'DATA RACE' races`)
 	each(t, func(t *testing.T, uid int) {
 		harness.SameAsNative(t, harness.Command{Args: shell(script), UID: uid, Timeout: 2 * time.Minute}, nil)
 	})
