@@ -401,11 +401,11 @@ func (as *AddressSpace) free(lo, hi uint64) bool {
 
 // gap finds room for n bytes, below an address if that is not zero.
 func (as *AddressSpace) gap(n, below uint64) uint64 {
-	if below != 0 {
-		a, _ := as.gapDown(n, as.area.lo, min(below, as.area.hi))
-		return a
-	}
 	if !as.legacy {
+		if below != 0 {
+			a, _ := as.gapDown(n, as.area.lo, min(below, as.area.hi))
+			return a
+		}
 		if a := as.spaces[0].gap(as, n); a != 0 {
 			return a
 		}
