@@ -141,8 +141,8 @@ func main() {
 		t.Fatalf("go build -race: %v\n%s", err, msg)
 	}
 	// A program with AddressSanitizer has the first 16 TiB, where the race detector must have the heap.
-	write(t, dir+"/address.c", "#include <unistd.h>\nint main(void) { return pause(); }\n")
-	address := filepath.Join(dir, "address")
+	address := filepath.Join(harness.Out(t, "race-beside"), "address")
+	write(t, address+".c", "#include <unistd.h>\nint main(void) { return pause(); }\n")
 	if msg, err := exec.Command(harness.Tool(t, "gcc"), "-fsanitize=address", "-o", address, address+".c").CombinedOutput(); err != nil {
 		t.Fatalf("gcc: %v\n%s", err, msg)
 	}
