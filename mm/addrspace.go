@@ -69,11 +69,12 @@ func (p *placed) end() uint64 { return p.start + uint64(p.res.pages())<<PageShif
 // extent is [lo, hi).
 type extent struct{ lo, hi uint64 }
 
-// space is a range in which memory is placed from base down, and what is known of the gaps there.
+// space is a range in which memory is placed from base down, or else from there up, and what is known of the gaps below base.
 type space struct {
-	lo, base uint64
-	holeTop  uint64 // no gap of holeMax+1 or more between here and base
-	holeMax  uint64
+	extent
+	base    uint64
+	holeTop uint64 // no gap of holeMax+1 or more between here and base
+	holeMax uint64
 }
 
 // NewAddressSpace makes an empty address space with one user.
@@ -176,7 +177,8 @@ func (as *AddressSpace) pickLayout(stackLimit uint64, randomize, legacy bool) {
 	rnd &^= PageSize - 1
 	as.legacy = legacy
 	if legacy {
-		as.setBase((as.area.lo+size/3+PageSize)&^(PageSize-1) + rnd)
+		base := (as.area.lo+size/3+PageSize)&^(PageSize-1) + rnd
+		as.spaces = []space{newSpace(extent{base, as.area.hi}, base)}
 		return
 	}
 	gap := stackLimit
@@ -185,16 +187,10 @@ func (as *AddressSpace) pickLayout(stackLimit uint64, randomize, legacy bool) {
 		gap += pad
 	}
 	gap = min(max(gap, 128<<20), size/6*5)
-	as.setBase((as.area.hi - gap - rnd) &^ (PageSize - 1))
+	as.spaces = []space{newSpace(as.area, (as.area.hi-gap-rnd)&^(PageSize-1))}
 }
 
-// setBase makes memory be placed below base, or above it if it is placed bottom-up. mu is held.
-func (as *AddressSpace) setBase(base uint64) {
-	as.spaces = append(as.spaces[:0], space{lo: as.area.lo, base: base, holeTop: base})
-}
-
-// base is where placing begins. mu is held.
-func (as *AddressSpace) base() uint64 { return as.spaces[0].base }
+func newSpace(x extent, base uint64) space { return space{extent: x, base: base, holeTop: base} }
 
 // Memory is the flat memory that as is in.
 func (as *AddressSpace) Memory() *Memory { return as.m }

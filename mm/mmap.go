@@ -369,7 +369,7 @@ func (as *AddressSpace) place(q *request) (uint64, error) {
 // suits tells whether n bytes from a on, where a program would like to have them, are where memory is best put, or may be.
 func (as *AddressSpace) suits(a, n uint64) bool {
 	in := func(x extent) bool { return x.lo <= a && a < x.hi && n <= x.hi-a }
-	if in(as.area) || slices.ContainsFunc(as.spaces[1:], func(s space) bool { return in(extent{s.lo, s.base}) }) {
+	if in(as.area) || slices.ContainsFunc(as.spaces, func(s space) bool { return in(s.extent) }) {
 		return true
 	}
 	p, ok := as.pas.(platform.Placer)
@@ -401,20 +401,12 @@ func (as *AddressSpace) free(lo, hi uint64) bool {
 
 // gap finds room for n bytes, below an address if that is not zero.
 func (as *AddressSpace) gap(n, below uint64) uint64 {
-	if !as.legacy {
-		if below != 0 {
-			a, _ := as.gapDown(n, as.area.lo, min(below, as.area.hi))
-			return a
-		}
-		if a := as.spaces[0].gap(as, n); a != 0 {
-			return a
-		}
-	}
-	if a := as.gapUp(n, as.base(), as.area.hi); a != 0 {
+	if below != 0 && !as.legacy {
+		a, _ := as.gapDown(n, as.area.lo, min(below, as.area.hi))
 		return a
 	}
-	for i := range as.spaces[1:] {
-		if a := as.spaces[1+i].gap(as, n); a != 0 {
+	for i := range as.spaces {
+		if a := as.spaces[i].gap(as, n); a != 0 {
 			return a
 		}
 	}
@@ -423,7 +415,8 @@ func (as *AddressSpace) gap(n, below uint64) uint64 {
 		return 0
 	}
 	lo, hi := p.Room(n)
-	more := space{lo: max(lo, as.lo), base: min(hi, as.hi), holeTop: min(hi, as.hi)}
+	hi = min(hi, as.hi)
+	more := newSpace(extent{max(lo, as.lo), hi}, hi)
 	a := more.gap(as, n)
 	if a != 0 {
 		as.spaces = append(as.spaces, more)
@@ -431,7 +424,7 @@ func (as *AddressSpace) gap(n, below uint64) uint64 {
 	return a
 }
 
-// gap finds the highest room for n bytes in a space.
+// gap finds the highest room for n bytes below base, or else the lowest above.
 func (s *space) gap(as *AddressSpace, n uint64) uint64 {
 	top, largest := s.base, uint64(0)
 	if n > s.holeMax {
@@ -439,6 +432,9 @@ func (s *space) gap(as *AddressSpace, n uint64) uint64 {
 	}
 	a, l := as.gapDown(n, s.lo, top)
 	s.holeTop, s.holeMax = max(a, s.lo), max(l, largest)
+	if a == 0 {
+		a = as.gapUp(n, s.base, s.hi)
+	}
 	return a
 }
 
