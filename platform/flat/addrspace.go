@@ -58,7 +58,7 @@ func (as *addressSpace) Suits(lo, hi uint64, insists bool) bool {
 	switch low := hi <= lowAddrs; {
 	case as.moved.Load():
 		return true
-	case hi > placesLo, !low && lo%round != 0 && as.p.places.owner(lo-1) != as.home:
+	case hi > placesLo, !low && lo%round != 0 && len(as.p.places.has(as.home, lo-1, lo)) == 0:
 		return false
 	default:
 		return as.refuses(lo, hi) == "" || insists || low && hi-lo <= mostInsisted

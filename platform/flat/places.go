@@ -209,19 +209,6 @@ func (l *places) overlaps(lo, hi uint64) bool {
 	return found
 }
 
-// owner is who has addr, or nil.
-func (l *places) owner(addr uint64) (h *home) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.taken.Descend(addr, func(_ uint64, t taken) bool {
-		if addr < t.hi {
-			h = t.by
-		}
-		return false
-	})
-	return h
-}
-
 // claim makes [lo, hi) h's own, whose mu is held. False if a part of it is somebody else's, or the sentry's.
 func (l *places) claim(h *home, lo, hi uint64) bool {
 	l.mu.Lock()

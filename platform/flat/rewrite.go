@@ -72,7 +72,9 @@ func (as *addressSpace) rewrite(after, nr uint64) {
 	if as.moved.Load() || as.turn.Load() != as || rw.refused[site] {
 		return
 	}
-	as.rewriteAhead(site)
+	if rw.traps[site] == 0 { // not at each trap of a site
+		as.rewriteAhead(site)
+	}
 	if as.rewriteBusy(site, nr) {
 		return
 	}
