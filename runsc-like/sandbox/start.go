@@ -75,11 +75,7 @@ func startMapped(id Identity, arg string, files []*os.File) (*Process, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: namespaces, Pdeathsig: syscall.SIGKILL, GidMappingsEnableSetgroups: !id.Rootless,
 		AmbientCaps: []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_SYS_CHROOT, unix.CAP_SETPCAP, unix.CAP_DAC_OVERRIDE},
-		UidMappings: []syscall.SysProcIDMap{{Size: 1<<32 - 1}}, GidMappings: []syscall.SysProcIDMap{{Size: 1<<32 - 1}},
-	}
-	if id.Rootless {
-		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: ownID, HostID: int(id.UID), Size: 1}}
-		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: ownID, HostID: int(id.GID), Size: 1}}
+		UidMappings: []syscall.SysProcIDMap{id.mapping(id.UID)}, GidMappings: []syscall.SysProcIDMap{id.mapping(id.GID)},
 	}
 	cmd.Env, cmd.Args[0] = environment, "gosv"
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = os.Stdin, os.Stdout, os.Stderr, files
@@ -105,16 +101,23 @@ func (p *Process) Wait() (ws unix.WaitStatus, err error) {
 	}
 }
 
+// mapping is how ids of the host look in the user namespace: all, or one's own if that is all that one may map.
+func (id Identity) mapping(own uint32) syscall.SysProcIDMap {
+	if id.Rootless {
+		return syscall.SysProcIDMap{ContainerID: ownID, HostID: int(own), Size: 1}
+	}
+	return syscall.SysProcIDMap{Size: 1<<32 - 1}
+}
+
 // mapIDs writes how ids of the host look in the process's user namespace.
 func (p *Process) mapIDs(id Identity) error {
-	all := "0 0 4294967295"
-	uids, gids, setgroups := all, all, "allow"
+	line := func(m syscall.SysProcIDMap) string { return fmt.Sprint(m.ContainerID, " ", m.HostID, " ", m.Size) }
+	setgroups := "allow"
 	if id.Rootless {
-		// Whoever may not map others' ids must give up setgroups too.
-		uids, gids, setgroups = fmt.Sprint(ownID, " ", id.UID, " 1"), fmt.Sprint(ownID, " ", id.GID, " 1"), "deny"
+		setgroups = "deny" // whoever may not map others' ids must give it up, too
 	}
 	proc := "/proc/" + strconv.Itoa(p.pid) + "/"
-	for _, w := range []struct{ name, text string }{{"uid_map", uids}, {"setgroups", setgroups}, {"gid_map", gids}} {
+	for _, w := range []struct{ name, text string }{{"uid_map", line(id.mapping(id.UID))}, {"setgroups", setgroups}, {"gid_map", line(id.mapping(id.GID))}} {
 		fd, err := unix.Open(proc+w.name, unix.O_RDWR|unix.O_CLOEXEC, 0)
 		if err != nil {
 			return err
